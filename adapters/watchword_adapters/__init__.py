@@ -1,0 +1,1 @@
+"""Adapters of Watchword to carriers, stores and key providers."""

@@ -1,0 +1,1 @@
+"""Carriers: each takes a message to a person."""

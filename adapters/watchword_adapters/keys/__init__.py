@@ -1,0 +1,1 @@
+"""Key providers: each guards root keys."""

@@ -1,0 +1,1 @@
+"""Stores: each keeps what the ports promise to keep."""

@@ -1,0 +1,1 @@
+"""Accounts, applications, credentials and test numbers: their management."""

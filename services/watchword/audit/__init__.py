@@ -1,0 +1,1 @@
+"""The audit ledger: one leaf for each state change."""

@@ -1,0 +1,1 @@
+"""How a queued message reaches a carrier, at least once and never late."""

@@ -1,0 +1,1 @@
+"""The public catalogue of error reasons; holds generated stubs only."""

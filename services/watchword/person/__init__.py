@@ -1,0 +1,1 @@
+"""Subjects and users: who a phone number stands for within one account."""

@@ -1,0 +1,1 @@
+"""What every servicer needs: conversion, statuses, identity, interception."""

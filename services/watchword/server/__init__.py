@@ -1,0 +1,1 @@
+"""Where objects meet: building, serving and stopping the process."""

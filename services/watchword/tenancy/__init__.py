@@ -1,0 +1,1 @@
+"""Accounts, applications, credentials and policies, as the services read them."""

@@ -1,0 +1,112 @@
+"""The tenancy as the hot path reads it: from memory, refreshed when it changes."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from watchword.core.ports import ChangeBus
+from watchword.tenancy.model import Account, Application, Credential, TestNumber
+
+T = TypeVar("T")
+
+TENANCY_TOPIC = "tenancy"
+"""What the change bus is told, beside the object's id, after every change of the tenancy."""
+
+
+class TenancyReader(Protocol):
+    """Port: reads one committed object by its id; every store has one.
+
+    Returns None for what does not exist. Raises `Unavailable` where the store is down.
+    """
+
+    async def account(self, account_id: str) -> Account | None:
+        """Return the account."""
+        ...
+
+    async def application(self, application_id: str) -> Application | None:
+        """Return the application."""
+        ...
+
+    async def application_by_spiffe(self, spiffe_id: str) -> Application | None:
+        """Return the one application that this SPIFFE id is mapped to."""
+        ...
+
+    async def credential(self, credential_id: str) -> Credential | None:
+        """Return the credential, revoked ones included."""
+        ...
+
+    async def test_number(self, application_id: str, phone_index: bytes) -> TestNumber | None:
+        """Return the application's test number, expired ones included."""
+        ...
+
+
+class Directory:
+    """Caches what a `TenancyReader` reads; `forget` is called after each commit that changes it.
+
+    Absent objects are not cached, so that guessing ids cannot fill the memory. Beyond
+    `capacity` entries the cache starts anew.
+    """
+
+    def __init__(self, reader: TenancyReader, capacity: int = 10_000) -> None:
+        """Read through `reader`."""
+        self._reader = reader
+        self._capacity = capacity
+        self._cache: dict[str, object] = {}
+        self._generation = 0
+
+    def forget(self, object_id: str) -> None:
+        """Drop everything: changes are rare, and SPIFFE ids map to objects by content."""
+        self._generation += 1
+        self._cache.clear()
+
+    async def account(self, account_id: str) -> Account | None:
+        """Return the account or None."""
+        cached = self._cache.get(account_id)
+        if isinstance(cached, Account):
+            return cached
+        return await self._load(account_id, self._reader.account)
+
+    async def application(self, application_id: str) -> Application | None:
+        """Return the application or None."""
+        cached = self._cache.get(application_id)
+        if isinstance(cached, Application):
+            return cached
+        return await self._load(application_id, self._reader.application)
+
+    async def application_by_spiffe(self, spiffe_id: str) -> Application | None:
+        """Return the application that the certificate's SPIFFE id is mapped to, or None."""
+        cached = self._cache.get(spiffe_id)
+        if isinstance(cached, Application):
+            return cached
+        return await self._load(spiffe_id, self._reader.application_by_spiffe)
+
+    async def credential(self, credential_id: str) -> Credential | None:
+        """Return the credential or None."""
+        cached = self._cache.get(credential_id)
+        if isinstance(cached, Credential):
+            return cached
+        return await self._load(credential_id, self._reader.credential)
+
+    async def test_number(self, application_id: str, phone_index: bytes) -> TestNumber | None:
+        """Return the test number or None; never cached, it is off the hot path."""
+        return await self._reader.test_number(application_id, phone_index)
+
+    async def _load(self, key: str, read: Callable[[str], Awaitable[T | None]]) -> T | None:
+        generation = self._generation
+        found = await read(key)
+        # A change that came during the read must not be overwritten by older data.
+        if found is not None and generation == self._generation:
+            if len(self._cache) >= self._capacity:
+                self._cache.clear()
+            self._cache[key] = found
+        return found
+
+
+async def follow(directory: Directory, bus: ChangeBus) -> None:
+    """Forget after every change that the bus tells, another process's included; never returns.
+
+    The process that makes a change calls `forget` itself before it answers, so that a
+    revocation holds at once.
+    """
+    async with bus.subscribe(TENANCY_TOPIC) as changes:
+        async for _ in changes:
+            directory.forget(TENANCY_TOPIC)

@@ -1,0 +1,1 @@
+"""Keys, envelopes and blind indexes: how personal values are kept."""

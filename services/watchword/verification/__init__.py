@@ -1,0 +1,1 @@
+"""Phone verification: the main job."""
