@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from watchword.core.errors import InvalidArgument, PermissionDenied
+from watchword.core.phone import KNOWN_REGIONS
 from watchword.core.text import check_text
 from watchword.delivery.carrier import Channel
 from watchword.fraud.budget import AccountCaps
@@ -16,16 +17,17 @@ from watchword.tenancy.model import ALL_REGIONS, GRANTABLE, Caller, Scope
 MAX_NAME = 128
 MAX_BRAND = 32
 MAX_REASON = 256
-MAX_PURPOSE = 64
 MAX_PURPOSES = 100
 MAX_SPIFFE_IDS = 10
 MAX_SPIFFE_BYTES = 2_048
 
 _BYTES_A_POINT = 4
-_REGION = re.compile(r"[A-Z]{2}")
+_MAX_EMAIL = 254
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 # SPIFFE-ID standard, 2.1 and 2.2: a trust domain, then non-empty segments.
 _SPIFFE = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+")
+# The form that a Start asks for.
+_PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _CODE = re.compile(r"[0-9]{6,8}")
 _ENABLED = frozenset({Channel.SMS, Channel.VOICE, Channel.EMAIL})
 
@@ -39,18 +41,20 @@ def name(field: str, text: str, most: int = MAX_NAME) -> str:
 
 def optional(field: str, text: str, most: int = MAX_NAME) -> str:
     """Return a text for people of at most `most` characters, or ""."""
-    if text:
-        check_text(field, text, most, most * _BYTES_A_POINT)
-    return text
+    return check_text(field, text, most, most * _BYTES_A_POINT)
+
+
+def brand(field: str, text: str) -> str:
+    """Return the name in messages, at most 32 characters, or ""."""
+    return optional(field, text, MAX_BRAND)
 
 
 def email(field: str, text: str) -> str:
     """Return an e-mail address (RFC 5321: at most 254 octets) or ""."""
-    if text:
-        check_text(field, text, 254, 254)
-        if _EMAIL.fullmatch(text) is None:
-            raise InvalidArgument("not an e-mail address", field=field)
-    return text
+    address = check_text(field, text, _MAX_EMAIL, _MAX_EMAIL)
+    if address and _EMAIL.fullmatch(address) is None:
+        raise InvalidArgument("not an e-mail address", field=field)
+    return address
 
 
 def regions(field: str, codes: Iterable[str]) -> tuple[str, ...]:
@@ -58,8 +62,8 @@ def regions(field: str, codes: Iterable[str]) -> tuple[str, ...]:
     wanted = sorted(set(codes))
     if not wanted:
         raise InvalidArgument("at least one region is required", field=field)
-    if any(code != ALL_REGIONS and _REGION.fullmatch(code) is None for code in wanted):
-        raise InvalidArgument("regions are two capital letters, or * for all", field=field)
+    if not KNOWN_REGIONS.issuperset(set(wanted) - {ALL_REGIONS}):
+        raise InvalidArgument("not a region of ISO 3166-1, nor * for all", field=field)
     return (ALL_REGIONS,) if ALL_REGIONS in wanted else tuple(wanted)
 
 
@@ -76,7 +80,9 @@ def purposes(field: str, wanted: Iterable[str]) -> frozenset[str]:
     chosen = frozenset(wanted)
     if len(chosen) > MAX_PURPOSES:
         raise InvalidArgument("there may be 100 purposes at most", field=field)
-    return frozenset(name(field, purpose, MAX_PURPOSE) for purpose in chosen)
+    if any(_PURPOSE.fullmatch(purpose) is None for purpose in chosen):
+        raise InvalidArgument("a purpose is 1 to 64 of a-z, 0-9, '_', '.', '-'", field=field)
+    return chosen
 
 
 def spiffe_ids(field: str, wanted: Iterable[str]) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class RequestKey(NamedTuple):
 class Contact(NamedTuple):
     """A contact's phone: its blind index in the account and its last two digits."""
 
-    index: bytes
+    phone_index: bytes
     hint: str
 
 
@@ -145,7 +145,7 @@ def patched_account(account: Account, patch: AccountPatch, now: Millis) -> Accou
         display_name=_or(patch.display_name, account.display_name),
         company_name=_or(patch.company_name, account.company_name),
         contact_email=_or(patch.contact_email, account.contact_email),
-        contact_index=contact.index,
+        contact_index=contact.phone_index,
         contact_hint=contact.hint,
         sends_per_hour=caps.sends_per_hour,
         sends_per_day=caps.sends_per_day,
@@ -230,8 +230,7 @@ def new_test_number(
     (TEST_NUMBER_LIMIT, ACCOUNT_SUSPENDED).
     """
     check_open(account)
-    renewed = before is not None and now < before.expire_time
-    if not renewed and live >= MAX_TEST_NUMBERS:
+    if not (before and before.live(now)) and live >= MAX_TEST_NUMBERS:
         raise FailedPrecondition(
             "the application has ten test numbers; delete one first",
             reason=Reason.TEST_NUMBER_LIMIT,
@@ -240,6 +239,13 @@ def new_test_number(
         version=before.version + 1 if before else 1,
         create_time=now,
         expire_time=now + TEST_NUMBER_TTL,
+    )
+
+
+def deleted_test_number(before: TestNumber, now: Millis) -> TestNumber:
+    """Return the test number ended and emptied; its row stays, so that versions go on."""
+    return before._replace(
+        version=before.version + 1, phone_sealed=b"", code_sealed=b"", expire_time=now
     )
 
 

@@ -85,15 +85,11 @@ class Rows(Protocol):
         ...
 
     def live_test_numbers(self, application_id: str) -> int:
-        """Return how many test numbers of the application have not expired."""
+        """Return how many of the application's test numbers are live."""
         ...
 
     def put_test_number(self, row: TestNumber) -> None:
         """Add the row, or replace the one of this application and index."""
-        ...
-
-    def delete_test_number(self, application_id: str, phone_index: bytes) -> None:
-        """Delete the row."""
         ...
 
     def add_usage(self, key: UsageKey, count: UsageCount) -> None:

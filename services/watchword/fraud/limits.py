@@ -139,13 +139,15 @@ def guess_refusal(
     if hard_stopped(guard, now, limits):
         return _guesses_exhausted(None)
     day = recent(guard.wrong, now, DAY)
-    until = max(_month_end(guard, now, limits), _day_end(day, known, limits), _wait_end(day))
+    until = max(
+        _month_end(guard, now, limits), _day_end(day, known=known, limits=limits), _wait_end(day)
+    )
     return _guesses_exhausted(until - now) if until > now else None
 
 
 def guesses_left(guard: GuessGuard, *, known: bool, now: Millis, limits: PhoneLimits) -> int:
     """Return how many more comparisons may go wrong today."""
-    return max(0, _allowed(known, limits) - len(recent(guard.wrong, now, DAY)))
+    return max(0, _allowed(known=known, limits=limits) - len(recent(guard.wrong, now, DAY)))
 
 
 def with_wrong(guard: GuessGuard, charge: int, now: Millis) -> GuessGuard:
@@ -161,7 +163,7 @@ def with_approval(guard: GuessGuard, now: Millis) -> GuessGuard:
     return GuessGuard(wrong=wrong, approved=True)
 
 
-def _allowed(known: bool, limits: PhoneLimits) -> int:
+def _allowed(*, known: bool, limits: PhoneLimits) -> int:
     kept = 0 if known else limits.wrong_guesses_kept_for_known
     return max(1, limits.wrong_guesses_per_day - kept)
 
@@ -173,8 +175,8 @@ def _month_end(guard: GuessGuard, now: Millis, limits: PhoneLimits) -> Millis:
     return month[-limits.wrong_guesses_in_a_row] + THIRTY_DAYS
 
 
-def _day_end(day: SendTimes, known: bool, limits: PhoneLimits) -> Millis:
-    allowed = _allowed(known, limits)
+def _day_end(day: SendTimes, *, known: bool, limits: PhoneLimits) -> Millis:
+    allowed = _allowed(known=known, limits=limits)
     return day[-allowed] + DAY if len(day) >= allowed else 0
 
 

@@ -143,6 +143,36 @@ class Log:
         """Say what is broken."""
         self.log(ERROR, event, fields)
 
+    def call(
+        self,
+        *,
+        method: str,
+        code: str,
+        seconds: float,
+        account_id: str,
+        application_id: str,
+        reason: str,
+        correlation_id: str,
+    ) -> None:
+        """Write the one line of a finished call; its fields are fixed, so none is checked."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(self._clock.now() / 1000, UTC),
+            "level": "error" if code == "INTERNAL" else "info",
+            "event": "call",
+            "grpc_method": method,
+            "grpc_code": code,
+            "duration_ms": round(seconds * 1000, 3),
+        }
+        if account_id:
+            line["account_id"] = account_id
+        if application_id:
+            line["application_id"] = application_id
+        if reason:
+            line["reason"] = reason
+        if correlation_id:
+            line["correlation_id"] = correlation_id
+        self._write(orjson.dumps(line, option=_OPTIONS))
+
     def log(self, level: int, event: str, fields: dict[str, Value]) -> None:
         """Write one line. `event` is a fixed text; empty fields are left out."""
         if not fields.keys() <= FIELDS:
@@ -162,7 +192,8 @@ _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 class LibraryLogs(logging.Handler):
     """Reduces the records of `logging` to logger, level and exception type.
 
-    Our own adapters log fixed texts without arguments: those texts are kept.
+    Our own modules log fixed texts without arguments: those are kept, and with them the
+    `extra` fields that are on the allowed list.
     """
 
     def __init__(self, log: Log) -> None:
@@ -174,10 +205,20 @@ class LibraryLogs(logging.Handler):
         """Write one line without the record's message and arguments."""
         ours = record.name.startswith("watchword") and not record.args
         event = record.msg if ours and isinstance(record.msg, str) else "library message"
-        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        fields: dict[str, Value] = {"logger": record.name}
+        if record.exc_info and record.exc_info[0]:
+            fields["error"] = record.exc_info[0].__name__
+        if ours:
+            # What `extra=` brought, where it is on the allowed list.
+            extra = record.__dict__
+            fields |= {name: _plain(extra[name]) for name in FIELDS & extra.keys()}
         level = ERROR if record.levelno >= logging.ERROR else WARNING
         if self._log.level <= level:
-            self._log.log(level, event, {"logger": record.name, "error": kind})
+            self._log.log(level, event, fields)
+
+
+def _plain(value: object) -> Value:
+    return value if isinstance(value, (int, float)) else str(value)
 
 
 def capture_libraries(log: Log) -> None:

@@ -53,7 +53,7 @@ class Directory:
         self._cache: dict[str, object] = {}
         self._generation = 0
 
-    def forget(self, object_id: str) -> None:
+    def forget(self, object_id: str) -> None:  # noqa: ARG002 - what may be kept can grow
         """Drop everything: changes are rare, and SPIFFE ids map to objects by content."""
         self._generation += 1
         self._cache.clear()

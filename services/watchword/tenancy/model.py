@@ -46,8 +46,9 @@ class AccountState(StrEnum):
 
 
 class Account(NamedTuple):
-    """A tenant. `contact_index` is the blind index of its verified contact phone (or b"").
+    """A tenant. `contact_index` is the blind index of its contact's phone, or b"".
 
+    On trial it sends to no other number.
     `regions` are ISO 3166 codes that its applications may enable; ("*",) means all.
     """
 
@@ -161,11 +162,10 @@ class Credential(NamedTuple):
 class TestNumber(NamedTuple):
     """A fictitious number with a fixed code; nothing is ever sent to it.
 
-    `phone_sealed` and `code_sealed` are sealed under keys of the account.
+    `phone_sealed` and `code_sealed` are wrapped by `vault.envelope.wrap`, for the place
+    `aad("test_number", row_name, "phone" or "code", account_id)`; both are b"" once it was
+    deleted.
     """
-
-    # Not a test class, whatever its name says to a collector.
-    __test__ = False
 
     application_id: str
     phone_index: bytes
@@ -175,6 +175,19 @@ class TestNumber(NamedTuple):
     code_sealed: bytes
     create_time: Millis
     expire_time: Millis
+
+    @property
+    def row_name(self) -> str:
+        """Return the row's name in associated data and audit leaves."""
+        return f"{self.application_id}/{self.phone_index.hex()}"
+
+    def live(self, now: Millis) -> bool:
+        """Tell whether it serves: neither expired nor deleted."""
+        return now < self.expire_time
+
+
+# Not a test class, whatever its name says to a collector.
+TestNumber.__test__ = False  # type: ignore[attr-defined]
 
 
 def region_open(account: Account, application: Application, region_code: str) -> bool:

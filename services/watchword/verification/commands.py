@@ -12,6 +12,7 @@ from watchword.audit.leaf import LeafMaker
 from watchword.core.errors import DomainError, FailedPrecondition, NotFound, Reason
 from watchword.delivery.outbox import OUTBOX_TOPIC
 from watchword.fraud.limits import KNOWN_BINDING_TTL, GuessGuard
+from watchword.tenancy.model import CodePolicy
 from watchword.verification import model
 from watchword.verification.model import (
     CheckCommand,
@@ -55,9 +56,7 @@ def start(rows: Rows, leaves: LeafMaker, command: StartCommand) -> StartOutcome:
     return _started(rows, command.request, decision)
 
 
-def resend(
-    rows: Rows, leaves: LeafMaker, command: ResendCommand
-) -> StartOutcome | DomainError:
+def resend(rows: Rows, leaves: LeafMaker, command: ResendCommand) -> StartOutcome | DomainError:
     """Queue one more send; see `VerificationStore.resend`."""
     known = _known_request(rows, command.request)
     if known is not None:
@@ -68,7 +67,7 @@ def resend(
         return model.closed_error()
     as_start = StartCommand(
         draft=row,
-        policy=model.CodePolicy(),
+        policy=CodePolicy(),
         limits=command.limits,
         caps=command.caps,
         plan=command.plan,
@@ -184,16 +183,12 @@ def _save_start(
     if decision.send is None:
         return
     rows.insert_send(decision.send)
-    rows.put_send_times(
-        {phone_index: decision.account_sends, limits_index: decision.global_sends}
-    )
+    rows.put_send_times({phone_index: decision.account_sends, limits_index: decision.global_sends})
     rows.put_budget(decision.verification.account_id, decision.budget)
     rows.changed(OUTBOX_TOPIC)
 
 
-def _started(
-    rows: Rows, request: RequestKey | None, decision: StartDecision
-) -> StartOutcome:
+def _started(rows: Rows, request: RequestKey | None, decision: StartDecision) -> StartOutcome:
     row = decision.verification
     _remember(rows, request, row.verification_id, "")
     if decision.created:
@@ -237,9 +232,7 @@ def _replayed_check(rows: Rows, known: StoredRequest) -> CheckOutcome:
     )
 
 
-def _save_rebind(
-    rows: Rows, leaves: LeafMaker, command: RebindCommand, guard: GuessGuard
-) -> None:
+def _save_rebind(rows: Rows, leaves: LeafMaker, command: RebindCommand, guard: GuessGuard) -> None:
     rows.put_guesses(command.application_id, command.phone_index, guard)
     if command.notice is None:
         return
@@ -252,9 +245,7 @@ def _save_rebind(
     rows.insert_send(notice)
     content = f"REBIND|{guard.rebind_time}|{command.reason}|{command.evidence_digest.hex()}"
     rows.append_leaf(
-        leaves.make(
-            command.account_id, notice.send_id, 1, "rebind", rows.now, content.encode()
-        )
+        leaves.make(command.account_id, notice.send_id, 1, "rebind", rows.now, content.encode())
     )
     rows.changed(OUTBOX_TOPIC)
 

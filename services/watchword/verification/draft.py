@@ -11,7 +11,13 @@ from watchword.core.secret import Secret
 from watchword.delivery.carrier import Channel
 from watchword.delivery.message import MessageSpec
 from watchword.delivery.sealing import custom_code_mac, seal_custom_code, seal_recipient
-from watchword.tenancy.model import Account, AccountState, Application, CodePolicy
+from watchword.tenancy.model import (
+    Account,
+    AccountState,
+    Application,
+    CodePolicy,
+    region_open,
+)
 from watchword.vault.epochs import EpochKeys
 from watchword.vault.index import BlindIndex
 from watchword.verification.keyed import KeyedValues
@@ -124,7 +130,7 @@ def check_allowed(
         raise FailedPrecondition(
             "the application has not enabled this channel", reason=Reason.CHANNEL_UNAVAILABLE
         )
-    if not application.region_enabled(phone.region_code):
+    if not region_open(account, application, phone.region_code):
         raise FailedPrecondition(
             "the number's region is not enabled; add it to the application's enabled_regions",
             reason=Reason.REGION_DISABLED,

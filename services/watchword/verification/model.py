@@ -181,9 +181,15 @@ def start(state: StartState, command: StartCommand, now: Millis) -> StartDecisio
         pending = closed(pending, State.EXPIRED, now)
     if pending is None or pending.state is not State.PENDING:
         return _begun(state, command, now, ended=pending)
-    if pending.action_mac != command.draft.action_mac:
+    if not _same_deed(pending, command.draft):
         return _begun(state, command, now, ended=closed(pending, State.CANCELED, now))
     return resent(state._replace(pending=pending), pending, command, now)
+
+
+def _same_deed(pending: Verification, draft: Verification) -> bool:
+    """Tell whether a Start repeats the pending one; a caller's own code is always a new one."""
+    own_code = CodeOrigin.CALLER in (pending.code_origin, draft.code_origin)
+    return pending.action_mac == draft.action_mac and not own_code
 
 
 def resent(
@@ -356,9 +362,7 @@ def check(state: CheckState, command: CheckCommand, now: Millis) -> CheckDecisio
         )
     if now >= verification.expire_time:
         expired = closed(verification, State.EXPIRED, now)
-        return CheckDecision(
-            expired, changed=True, guesses=None, rejection=RejectionReason.EXPIRED
-        )
+        return CheckDecision(expired, changed=True, guesses=None, rejection=RejectionReason.EXPIRED)
     refusal = limits.guess_refusal(
         state.guesses, known=state.known_binding, now=now, limits=command.limits
     )
@@ -392,9 +396,7 @@ def _live_generations(verification: Verification, affordable: int) -> tuple[int,
     return (newest,)
 
 
-def _code_matches(
-    verification: Verification, command: CheckCommand, live: tuple[int, ...]
-) -> bool:
+def _code_matches(verification: Verification, command: CheckCommand, live: tuple[int, ...]) -> bool:
     if verification.custom_mac:
         return verification.custom_mac == command.custom_mac
     return any(command.matches >> generation & 1 for generation in live)
@@ -428,9 +430,7 @@ def _approved(
     )
 
 
-def _wrong(
-    state: CheckState, reason: RejectionReason, compared: int, now: Millis
-) -> CheckDecision:
+def _wrong(state: CheckState, reason: RejectionReason, compared: int, now: Millis) -> CheckDecision:
     verification = state.verification
     verification = verification._replace(
         checks_used=min(verification.checks_used + compared, verification.max_checks)

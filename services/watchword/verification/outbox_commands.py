@@ -70,9 +70,7 @@ def _wanted(send: Send, verification: Verification | None, now: Millis) -> bool:
 def _claim(send: Send, verification: Verification | None) -> Claim:
     if verification is None:
         return Claim(send, send.recipient_sealed, b"", "")
-    return Claim(
-        send, verification.phone_sealed, verification.custom_sealed, verification.message
-    )
+    return Claim(send, verification.phone_sealed, verification.custom_sealed, verification.message)
 
 
 def _charge_repeat(
@@ -99,9 +97,7 @@ def _save_send(
     rows.update_send(send)
     content = f"{send.state}|{send.error_reason}|{send.carrier}|{send.attempts}|{send.due_time}"
     rows.append_leaf(
-        leaves.make(
-            send.account_id, send.send_id, send.version, "send", rows.now, content.encode()
-        )
+        leaves.make(send.account_id, send.send_id, send.version, "send", rows.now, content.encode())
     )
     if send.kind is SendKind.NOTICE:
         return

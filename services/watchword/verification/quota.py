@@ -47,9 +47,7 @@ async def quotas(
     account = await service.account(application)
     phone = parse_phone(phone_number, region_code)
     index = service.index.phone(caller.account_id, phone.e164)
-    usage = await service.store.usage(
-        caller.account_id, caller.application_id, index, index
-    )
+    usage = await service.store.usage(caller.account_id, caller.application_id, index, index)
     following, _ = next_send_time(usage.sends, usage.now, service.limits)
     return Quotas(_phone(service, usage) + _account(account, usage), following)
 
@@ -57,9 +55,7 @@ async def quotas(
 def _phone(service: VerificationService, usage: PhoneUsage) -> list[Quota]:
     limits = service.limits
     return [
-        _rolling(
-            QuotaName.PHONE_SENDS_HOUR, limits.sends_per_hour, usage.sends, HOUR, usage.now
-        ),
+        _rolling(QuotaName.PHONE_SENDS_HOUR, limits.sends_per_hour, usage.sends, HOUR, usage.now),
         _rolling(QuotaName.PHONE_SENDS_DAY, limits.sends_per_day, usage.sends, DAY, usage.now),
         _rolling(
             QuotaName.PHONE_GUESSES_DAY,
@@ -88,7 +84,5 @@ def _account(account: Account, usage: PhoneUsage) -> list[Quota]:
             used.hour_used,
             used.hour_start + HOUR,
         ),
-        Quota(
-            QuotaName.ACCOUNT_SENDS_DAY, caps.sends_per_day, used.day_used, used.day_start + DAY
-        ),
+        Quota(QuotaName.ACCOUNT_SENDS_DAY, caps.sends_per_day, used.day_used, used.day_start + DAY),
     ]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 from watchword.core.errors import InvalidArgument
@@ -75,9 +76,7 @@ def check_start(request: StartRequest) -> None:
 def check_scope_fields(purpose: str, action: Mapping[str, str], binding: bytes) -> None:
     """Raise `InvalidArgument` where purpose, action or binding is malformed."""
     if purpose and _PURPOSE.fullmatch(purpose) is None:
-        raise InvalidArgument(
-            "purpose must be 1 to 64 of a-z, 0-9, '_', '.', '-'", field="purpose"
-        )
+        raise InvalidArgument("purpose must be 1 to 64 of a-z, 0-9, '_', '.', '-'", field="purpose")
     if action:
         check_pairs(action, "action")
     if len(binding) > MAX_BINDING_BYTES:
@@ -107,7 +106,7 @@ def check_custom_code(code: Secret[str]) -> None:
     text = code.reveal()
     if _CUSTOM_CODE.fullmatch(text) is None:
         raise InvalidArgument("custom_code must be 6 to 10 ASCII digits", field="custom_code")
-    steps = {ord(b) - ord(a) for a, b in zip(text, text[1:], strict=False)}
+    steps = {ord(b) - ord(a) for a, b in pairwise(text)}
     if steps in ({0}, {1}, {-1}):
         raise InvalidArgument(
             "custom_code must not repeat one digit or count up or down", field="custom_code"

@@ -296,13 +296,11 @@ class VerificationService:
             matches=matches,
             custom_mac=custom_mac,
             purpose=request.purpose,
-            action_mac=self.keyed.action(
-                caller.account_id, caller.application_id, request.action
-            ),
+            action_mac=self.keyed.action(caller.account_id, caller.application_id, request.action),
             binding_key=self.keyed.binding(
                 caller.account_id, caller.application_id, request.binding
             ),
-            receipt_kid=self.signer.current_kid,
+            receipt_kid=self.signer.current_kid(),
             limits=self.limits,
             request=self.request_key(caller, "Check", request.request_id, request.body),
         )
@@ -320,7 +318,7 @@ class VerificationService:
             check_code(Secret(""))
         epoch_key = self.epochs.peek(caller.account_id, parsed.epoch)
         if epoch_key is None:
-            epoch_key = await self.epochs.key(caller.account_id, parsed.epoch)
+            epoch_key = await self.epochs.get(caller.account_id, parsed.epoch)
         if epoch_key is None:
             # The epoch is over and its key destroyed: nothing can match any more.
             return 0, b""
@@ -336,8 +334,7 @@ class VerificationService:
             caller.application_id,
             self.index.phone(caller.account_id, phone.e164),
             request.purpose,
-            self.keyed.binding(caller.account_id, caller.application_id, request.binding)
-            or None,
+            self.keyed.binding(caller.account_id, caller.application_id, request.binding) or None,
         )
         if not found:
             raise NotFound("no such verification")

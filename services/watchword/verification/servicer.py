@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import NoReturn
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from watchword.core.errors import FailedPrecondition, InvalidArgument, Reason, Unimplemented
@@ -13,7 +12,15 @@ from watchword.core.ports import SECOND, Millis
 from watchword.core.secret import Secret
 from watchword.delivery.carrier import Channel
 from watchword.delivery.outbox import Send
-from watchword.rpc.convert import PageTokens, check_request_id, page_size
+from watchword.rpc.convert import (
+    PageTokens,
+    check_request_id,
+    enum_value,
+    from_duration,
+    page_size,
+    require,
+    to_timestamp,
+)
 from watchword.rpc.identity import Context, current_caller
 from watchword.tenancy.model import Resend
 from watchword.verification.model import State
@@ -26,10 +33,10 @@ from watchword.verification.v1 import verification_pb2 as pb
 from watchword.verification.v1 import verification_pb2_grpc as pb_grpc
 
 _CHANNELS = {c: pb.Channel.Value(f"CHANNEL_{c}") for c in Channel}
-_CHANNEL_OF = {number: channel for channel, number in _CHANNELS.items()}
+_CHANNEL_OF = {int(number): channel for channel, number in _CHANNELS.items()}
 _STATES = {s: pb.VerificationState.Value(f"VERIFICATION_STATE_{s}") for s in State}
-_STATE_OF = {number: state for state, number in _STATES.items()}
-_RESEND_OF = {pb.ResendPolicy.Value(f"RESEND_POLICY_{r}"): r for r in Resend}
+_STATE_OF = {int(number): state for state, number in _STATES.items()}
+_RESEND_OF = {int(pb.ResendPolicy.Value(f"RESEND_POLICY_{r}")): r for r in Resend}
 _SERVED = frozenset({Channel.SMS, Channel.VOICE})
 
 
@@ -58,7 +65,7 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
         check_request_id(request.request_id)
         snapshot = await self._service.resend(
             current_caller(),
-            _required_id(request.verification_id),
+            require(request.verification_id, "verification_id"),
             _channel(request.channel) if request.HasField("channel") else None,
             request.request_id,
             request.SerializeToString(deterministic=True),
@@ -79,7 +86,7 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
         check_request_id(request.request_id)
         snapshot = await self._service.cancel(
             current_caller(),
-            _required_id(request.verification_id),
+            require(request.verification_id, "verification_id"),
             request.request_id,
             request.SerializeToString(deterministic=True),
         )
@@ -90,7 +97,7 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
     ) -> pb.GetVerificationResponse:
         """Show the committed state; information, not authority."""
         snapshot = await self._service.get(
-            current_caller(), _required_id(request.verification_id)
+            current_caller(), require(request.verification_id, "verification_id")
         )
         return pb.GetVerificationResponse(verification=_verification(snapshot))
 
@@ -101,7 +108,9 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
         caller = current_caller()
         size = page_size(request.page_size)
         before = self._tokens.open(caller, "ListVerifications", request.page_token)
-        state = _state(request.state) if request.HasField("state") else None
+        state = None
+        if request.HasField("state"):
+            state = enum_value(request.state, _STATE_OF, "state")
         page = await self._service.list(caller, request.phone_number, state, before, size + 1)
         response = pb.ListVerificationsResponse(
             verifications=[_verification(snapshot) for snapshot in page[:size]]
@@ -115,25 +124,23 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
         self, request: pb.WatchVerificationRequest, context: Context
     ) -> AsyncIterator[pb.WatchVerificationResponse]:
         """Show the whole state at once, then each change, until it is terminal."""
-        verification_id = _required_id(request.verification_id)
+        verification_id = require(request.verification_id, "verification_id")
         async for snapshot in self._service.watch(current_caller(), verification_id):
             yield pb.WatchVerificationResponse(verification=_verification(snapshot))
 
-    async def GetQuota(
-        self, request: pb.GetQuotaRequest, context: Context
-    ) -> pb.GetQuotaResponse:
+    async def GetQuota(self, request: pb.GetQuotaRequest, context: Context) -> pb.GetQuotaResponse:
         """Show what this account's limits on a phone have left."""
         shown = await quotas(
             self._service, current_caller(), request.phone_number, request.region_code
         )
-        response = pb.GetQuotaResponse(next_send_time=_timestamp(shown.next_send_time))
+        response = pb.GetQuotaResponse(next_send_time=to_timestamp(shown.next_send_time))
         for quota in shown.quotas:
             response.quotas.add(
                 name=_QUOTAS[quota.name],
                 limit=quota.limit,
                 used=quota.used,
                 remaining=max(0, quota.limit - quota.used),
-                reset_time=_timestamp(quota.reset_time),
+                reset_time=to_timestamp(quota.reset_time),
             )
         return response
 
@@ -157,7 +164,7 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
         return pb.RebindPhoneResponse(
             rebind=pb.Rebind(
                 state=pb.REBIND_STATE_PENDING if pending else pb.REBIND_STATE_EFFECTIVE,
-                effective_time=_timestamp(outcome.effective_time),
+                effective_time=to_timestamp(outcome.effective_time),
             )
         )
 
@@ -198,9 +205,7 @@ def _start_request(request: pb.StartVerificationRequest) -> StartRequest:
     if recipient is None:
         raise InvalidArgument("a recipient is required", field="phone_number")
     if recipient != "phone_number":
-        raise FailedPrecondition(
-            "only phone numbers are served", reason=Reason.CHANNEL_UNAVAILABLE
-        )
+        raise FailedPrecondition("only phone numbers are served", reason=Reason.CHANNEL_UNAVAILABLE)
     channel = _channel(request.channel) if request.HasField("channel") else Channel.SMS
     return StartRequest(
         phone_number=request.phone_number,
@@ -247,9 +252,7 @@ def _check_response(result: CheckResult) -> pb.CheckVerificationResponse:
         approval.salts.action_salt = result.receipt.action_salt
         _set_time(approval.approve_time, result.snapshot.verification.approve_time)
     elif result.rejection is not None:
-        response.rejection.reason = pb.RejectionReason.Value(
-            f"REJECTION_REASON_{result.rejection}"
-        )
+        response.rejection.reason = pb.RejectionReason.Value(f"REJECTION_REASON_{result.rejection}")
         response.rejection.checks_remaining = result.checks_remaining
     return response
 
@@ -259,42 +262,18 @@ def _policy(policy: pb.CodePolicy) -> PolicyWish:
         raise InvalidArgument("must not be negative", field="code_policy")
     resend = None
     if policy.HasField("resend"):
-        resend = _RESEND_OF.get(policy.resend)
-        if resend is None:
-            raise InvalidArgument("not a resend policy", field="code_policy.resend")
-    ttl = _ttl(policy.ttl) if policy.HasField("ttl") else 0
+        resend = enum_value(policy.resend, _RESEND_OF, "code_policy.resend")
+    ttl = 0
+    if policy.HasField("ttl"):
+        ttl = require(from_duration(policy.ttl, "code_policy.ttl"), "code_policy.ttl")
     return PolicyWish(policy.length, ttl, policy.max_checks, resend)
 
 
-def _ttl(duration: Duration) -> Millis:
-    millis = duration.seconds * SECOND + duration.nanos // 1_000_000
-    if millis <= 0:
-        raise InvalidArgument("ttl must lie between 30 s and 600 s", field="code_policy.ttl")
-    return millis
-
-
 def _channel(number: int) -> Channel:
-    channel = _CHANNEL_OF.get(number)
-    if channel is None:
-        raise InvalidArgument("not a channel", field="channel")
+    channel = enum_value(number, _CHANNEL_OF, "channel")
     if channel not in _SERVED:
-        raise FailedPrecondition(
-            "this channel is not served", reason=Reason.CHANNEL_UNAVAILABLE
-        )
+        raise FailedPrecondition("this channel is not served", reason=Reason.CHANNEL_UNAVAILABLE)
     return channel
-
-
-def _state(number: int) -> State:
-    state = _STATE_OF.get(number)
-    if state is None:
-        raise InvalidArgument("not a state", field="state")
-    return state
-
-
-def _required_id(text: str) -> str:
-    if not text:
-        raise InvalidArgument("verification_id is required", field="verification_id")
-    return text
 
 
 def _verification(snapshot: Snapshot) -> pb.Verification:
@@ -339,9 +318,7 @@ def _send(send: Send) -> pb.Send:
     return message
 
 
-_SEND_STATES = {
-    name.removeprefix("SEND_STATE_"): number for name, number in pb.SendState.items()
-}
+_SEND_STATES = {name.removeprefix("SEND_STATE_"): number for name, number in pb.SendState.items()}
 _LINE_TYPES = {name.removeprefix("LINE_TYPE_"): number for name, number in pb.LineType.items()}
 _ORIGINS = {
     "derived": pb.CODE_ORIGIN_DERIVED,
@@ -352,10 +329,6 @@ _ORIGINS = {
 def _set_time(field: Timestamp, millis: Millis) -> None:
     field.seconds = millis // SECOND
     field.nanos = millis % SECOND * 1_000_000
-
-
-def _timestamp(millis: Millis) -> Timestamp:
-    return Timestamp(seconds=millis // SECOND, nanos=millis % SECOND * 1_000_000)
 
 
 def _unimplemented() -> NoReturn:

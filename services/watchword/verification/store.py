@@ -180,4 +180,3 @@ class VerificationStore(Protocol):
         Works in batches of at most `limit` rows so that other commands go on between.
         """
         ...
-

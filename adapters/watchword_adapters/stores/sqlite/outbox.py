@@ -1,0 +1,60 @@
+"""`Outbox` on SQLite: the shared atomic commands over the writer's transactions."""
+
+import sqlite3
+
+from watchword.audit.leaf import LeafMaker
+from watchword.core.ports import Millis
+from watchword.delivery.carrier import Receipt
+from watchword.delivery.outbox import Claim, OutboxDepth, Result, Send
+from watchword.fraud.limits import PhoneLimits
+from watchword.verification import outbox_commands
+from watchword_adapters.stores.sqlite.engine import Engine
+from watchword_adapters.stores.sqlite.rows import SqliteRows
+
+_NEXT = "SELECT min(max(due_time, lease_time)) FROM send WHERE state = 'QUEUED'"
+_DEPTH = "SELECT count(*), coalesce(min(due_time), ?1) FROM send WHERE state = 'QUEUED'"
+
+
+class SqliteOutbox:
+    """Implements `Outbox`; see there for what each method means and raises."""
+
+    def __init__(self, engine: Engine, leaves: LeafMaker) -> None:
+        """Run on `engine`; `leaves` makes what goes into the audit log."""
+        self._engine = engine
+        self._leaves = leaves
+
+    async def claim(self, limit: int, lease: Millis, limits: PhoneLimits) -> list[Claim]:
+        """Lease up to `limit` due sends."""
+        leaves = self._leaves
+        return await self._engine.write(
+            lambda tx: outbox_commands.claim(SqliteRows(tx), leaves, limit, lease, limits)
+        )
+
+    async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
+        """Record what came of an attempt."""
+        leaves = self._leaves
+        return await self._engine.write(
+            lambda tx: outbox_commands.settle(SqliteRows(tx), leaves, result, limits)
+        )
+
+    async def receive(self, receipt: Receipt) -> Send | None:
+        """Record a delivery receipt."""
+        leaves = self._leaves
+        return await self._engine.write(
+            lambda tx: outbox_commands.receive(SqliteRows(tx), leaves, receipt)
+        )
+
+    async def next_due_time(self) -> Millis | None:
+        """Return when the next send is due or its lease ends."""
+
+        def query(db: sqlite3.Connection) -> Millis | None:
+            found: Millis | None = db.execute(_NEXT).fetchone()[0]
+            return found
+
+        return self._engine.look(query)
+
+    async def depth(self) -> OutboxDepth:
+        """Return how much waits."""
+        now = self._engine.now()
+        waiting, oldest = self._engine.look(lambda db: db.execute(_DEPTH, (now,)).fetchone())
+        return OutboxDepth(waiting, max(0, now - oldest))

@@ -1,0 +1,42 @@
+"""Whether a path is fit for a store: there, writable, and on a disk of this machine."""
+
+import os
+from pathlib import Path
+
+from watchword_adapters.stores.sqlite.schema import StoreRefused
+
+# SQLite's log needs shared memory between its users and locks that hold.
+_REMOTE = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"}
+)
+_MOUNTS = Path("/proc/self/mounts")
+
+
+def check_place(path: Path, *, create: bool, mounts: Path = _MOUNTS) -> None:
+    """Raise `StoreRefused` where no store can be served from `path`."""
+    directory = path.absolute().parent
+    if not directory.is_dir():
+        raise StoreRefused(f"{directory}: no such directory")
+    if not create and not path.exists():
+        raise StoreRefused(f"{path}: not initialised; run `watchword init` first")
+    writable = os.access(directory, os.W_OK | os.X_OK)
+    if not writable or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):
+        raise StoreRefused(f"{path}: not writable")
+    kind = _file_system(directory.resolve(), mounts)
+    if kind in _REMOTE:
+        raise StoreRefused(f"{directory}: a {kind} file system cannot hold the store; use a disk")
+
+
+def _file_system(directory: Path, mounts: Path) -> str:
+    """Return the type of the file system that holds `directory`, "" where nobody tells."""
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    best, kind = -1, ""
+    for line in lines:
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if directory.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), found
+    return kind

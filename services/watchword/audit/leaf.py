@@ -1,0 +1,82 @@
+"""Audit leaves: what every change of an object leaves behind, and nobody can forge.
+
+A leaf commits to the object's content without holding it, and its MAC covers the leaf.
+Whoever has the audit key can later open the commitment; whoever has only the leaves
+cannot try contents against it.
+"""
+
+import hashlib
+import hmac
+from typing import NamedTuple
+
+from watchword.core.framing import frame
+from watchword.core.keys import KeyProvider, KeyUse
+from watchword.core.ports import Millis
+
+_SALT_BYTES = 16
+
+
+class Leaf(NamedTuple):
+    """One change of an object: what kind it is, the version made; digests are 32 bytes."""
+
+    account_id: str
+    object_id: str
+    version: int
+    kind: str
+    time: Millis
+    mac: bytes
+    commitment: bytes
+
+
+class LeafMaker:
+    """Makes and verifies leaves under the provider's AUDIT keys."""
+
+    def __init__(self, provider: KeyProvider) -> None:
+        """Derive one key for salts and one for MACs from each live version."""
+        self._keys = [_sub_keys(key.secret.reveal()) for key in provider.all(KeyUse.AUDIT)]
+
+    def make(
+        self,
+        account_id: str,
+        object_id: str,
+        version: int,
+        kind: str,
+        time: Millis,
+        content: bytes,
+    ) -> Leaf:
+        """Return the leaf of `content`, under the newest key."""
+        fields = (account_id, object_id, version, kind, time)
+        mac, commitment = _seal(self._keys[0], fields, content)
+        return Leaf(account_id, object_id, version, kind, time, mac, commitment)
+
+    def verify(self, leaf: Leaf, content: bytes) -> bool:
+        """Tell whether a live key made this very leaf for this very content."""
+        return any(
+            hmac.compare_digest(
+                b"".join(_seal(keys, leaf[:5], content)), leaf.mac + leaf.commitment
+            )
+            for keys in self._keys
+        )
+
+
+_Keys = tuple[bytes, bytes]
+_Fields = tuple[str, str, int, str, Millis]
+
+
+def _sub_keys(root: bytes) -> _Keys:
+    # HKDF-Expand (RFC 5869 §2.3), one block each.
+    salt, mac = (
+        hmac.digest(root, frame("leaf", label) + b"\x01", "sha256") for label in ("salt", "mac")
+    )
+    return salt, mac
+
+
+def _seal(keys: _Keys, fields: _Fields, content: bytes) -> tuple[bytes, bytes]:
+    """Return the MAC and the commitment of one leaf."""
+    account_id, object_id, version, kind, time = fields
+    numbers = version.to_bytes(8, "big") + time.to_bytes(8, "big", signed=True)
+    names = frame(account_id, object_id, kind) + numbers
+    # The salt depends on what names the leaf, so it need not be stored to be opened.
+    salt = hmac.digest(keys[0], names, "sha256")[:_SALT_BYTES]
+    commitment = hashlib.sha256(salt + content).digest()
+    return hmac.digest(keys[1], names + commitment, "sha256"), commitment

@@ -1,0 +1,349 @@
+"""The dispatcher: claims due messages and hands them to carriers, one short task a send."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple, Protocol
+
+from watchword.core.errors import DomainError, Unavailable
+from watchword.core.ports import SECOND, ChangeBus, Clock, Entropy, Millis
+from watchword.delivery.carrier import Carrier, CarrierError, Message, Throttled
+from watchword.delivery.composer import Composer
+from watchword.delivery.lane import Lane
+from watchword.delivery.outbox import (
+    OUTBOX_TOPIC,
+    Claim,
+    Outbox,
+    Result,
+    ResultKind,
+    SendState,
+)
+from watchword.delivery.receipts import ReceiptMeter, region_of
+from watchword.delivery.router import Router
+from watchword.fraud.limits import PhoneLimits
+from watchword.telemetry.logs import Log
+from watchword.vault.envelope import SealBroken
+
+_KINDS: Mapping[str, ResultKind] = {str(kind): kind for kind in ResultKind}
+_FAILS_OVER = frozenset({ResultKind.THROTTLED, ResultKind.UNREACHABLE, ResultKind.MISCONFIGURED})
+_LONGEST_BACKOFF: Millis = 5 * SECOND
+_LONGEST_RETRY_AFTER: Millis = 600 * SECOND
+_EMPTY_PAUSE: Millis = 50
+_MAX_PROVIDER_ID = 128
+
+
+class DeliveryMeter(ReceiptMeter, Protocol):
+    """Counts what the dispatcher does; labels are from closed sets, never ids or numbers."""
+
+    def attempted(
+        self, channel: str, region: str, carrier: str, outcome: str, latency: Millis
+    ) -> None:
+        """Count one call of a carrier: a `ResultKind` and how long it took."""
+        ...
+
+    def outbox(self, waiting: int, oldest_age: Millis) -> None:
+        """Set how many sends wait, and for how long the oldest has been due."""
+        ...
+
+
+class DispatchSettings(NamedTuple):
+    """How the dispatcher works; times in milliseconds.
+
+    `slots` are the calls in flight to one carrier, `carrier_slots` those of carriers that
+    differ; `call_timeout` boxes one call; `lease` must cover waiting in line, a call and
+    its record; `tick` is how often to look without being told; `backoff` is the first
+    pause while the store is unavailable.
+    """
+
+    slots: int = 64
+    carrier_slots: Mapping[str, int] = {}
+    call_timeout: Millis = 10 * SECOND
+    lease: Millis = 40 * SECOND
+    tick: Millis = 5 * SECOND
+    backoff: Millis = 100
+
+
+class Dispatcher:
+    """Works the outbox until it is stopped.
+
+    An attempt is durable before its call begins (`Outbox.claim` records it), so a crash
+    at any moment loses nothing and sends at most once more. Each carrier has a lane of
+    its own: what it cannot take goes back into the outbox and leaves room for others.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        carriers: Mapping[str, Carrier],
+        router: Router,
+        composer: Composer,
+        limits: PhoneLimits,
+        clock: Clock,
+        entropy: Entropy,
+        bus: ChangeBus,
+        meter: DeliveryMeter,
+        log: Log,
+        settings: DispatchSettings | None = None,
+    ) -> None:
+        """Prepare; nothing happens before `run`. Raises `ValueError` for a short lease."""
+        settings = settings or DispatchSettings()
+        if settings.lease <= 2 * settings.call_timeout:
+            raise ValueError("dispatch.lease must be longer than twice dispatch.call_timeout")
+        self._outbox = outbox
+        self._router = router
+        self._composer = composer
+        self._limits = limits
+        self._clock = clock
+        self._entropy = entropy
+        self._bus = bus
+        self._meter = meter
+        self._log = log
+        self._settings = settings
+        self._call_seconds = settings.call_timeout / SECOND
+        self._lanes = {
+            name: Lane(name, carrier, settings.carrier_slots.get(name, settings.slots))
+            for name, carrier in carriers.items()
+        }
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._halt = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    # ------------------------------------------------------------------ the loop
+
+    async def run(self) -> None:
+        """Claim and send until `stop`; an outage of the store is waited out."""
+        self._ended.clear()
+        try:
+            async with self._bus.subscribe(OUTBOX_TOPIC) as changes:
+                helpers = [
+                    asyncio.create_task(self._listen(changes)),
+                    asyncio.create_task(self._tick()),
+                ]
+                try:
+                    await self._loop()
+                finally:
+                    for helper in helpers:
+                        helper.cancel()
+                    await asyncio.gather(*helpers, return_exceptions=True)
+        finally:
+            self._ended.set()
+
+    async def stop(self, grace: Millis | None = None) -> None:
+        """Claim nothing more, let calls finish for `grace`, cut off and record the rest.
+
+        `grace` is in milliseconds; by default a call's longest time.
+        """
+        self._halt.set()
+        self._wake.set()
+        await self._ended.wait()
+        if not self._tasks:
+            return
+        grace = self._settings.call_timeout if grace is None else grace
+        _, late = await asyncio.wait(self._tasks, timeout=grace / SECOND)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=grace / SECOND)
+
+    async def _loop(self) -> None:
+        pause = self._settings.backoff
+        while not self._halt.is_set():
+            try:
+                await self._round()
+            except Unavailable:
+                self._log.warning("the outbox is unavailable", where="claim")
+            except Exception as error:  # noqa: BLE001 - a dispatcher that dies sends nothing
+                self._log.error("the outbox failed", where="claim", error=type(error).__name__)
+            else:
+                pause = self._settings.backoff
+                continue
+            await self._nap(pause)
+            pause = min(2 * pause, _LONGEST_BACKOFF)
+
+    async def _round(self) -> None:
+        """Claim once, or sleep until there is something to claim and room for it."""
+        self._wake.clear()
+        room = sum(lane.free for lane in self._lanes.values())
+        if room <= 0:
+            await self._wake.wait()
+            return
+        claims = await self._outbox.claim(room, self._settings.lease, self._limits)
+        for claim in claims:
+            self._begin(claim)
+        if len(claims) < room:
+            # Whoever was told at the same moment gets to set the wake-up first.
+            await asyncio.sleep(0)
+            if not self._wake.is_set():
+                await self._idle(found=bool(claims))
+
+    async def _idle(self, *, found: bool) -> None:
+        due = await self._outbox.next_due_time()
+        if due is None:
+            await self._wake.wait()
+            return
+        delay = due - self._clock.now()
+        if delay > 0 or not found:
+            # What is due and yet was not claimed is another dispatcher's.
+            await self._sleep(self._wake, max(delay, _EMPTY_PAUSE))
+
+    async def _listen(self, changes: AsyncIterator[None]) -> None:
+        async for _ in changes:
+            self._wake.set()
+
+    async def _tick(self) -> None:
+        """Look now and then without being told, and show how much waits."""
+        while True:
+            await asyncio.sleep(self._settings.tick / SECOND)
+            self._wake.set()
+            with contextlib.suppress(DomainError):
+                depth = await self._outbox.depth()
+                self._meter.outbox(depth.waiting, depth.oldest_age)
+
+    async def _nap(self, pause: Millis) -> None:
+        await self._sleep(self._halt, int(pause * (0.5 + self._jitter() / 2)))
+
+    async def _sleep(self, until: asyncio.Event, longest: Millis) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest / SECOND):
+                await until.wait()
+
+    # ------------------------------------------------------------------ one send
+
+    def _begin(self, claim: Claim) -> None:
+        lane = self._lanes.get(claim.send.carrier)
+        task = asyncio.create_task(
+            self._deliver(lane, claim, fits=lane is not None and lane.free > 0)
+        )
+        if lane is not None:
+            lane.load += 1
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, lane: Lane | None, claim: Claim, *, fits: bool) -> None:
+        try:
+            if lane is None:
+                # Its carrier is configured no more, and with it its trust class is gone.
+                await self._settle(claim, self._result(claim, ResultKind.MISCONFIGURED))
+            elif not fits:
+                await self._settle(claim, self._given_back(lane, claim))
+            else:
+                await self._settle(claim, await self._attempt(lane, claim))
+        except Exception as error:  # noqa: BLE001 - the lease ends and another attempt follows
+            self._log.error("a send failed", where="settle", error=type(error).__name__)
+        finally:
+            if lane is not None:
+                lane.load -= 1
+                self._wake.set()
+
+    async def _attempt(self, lane: Lane, claim: Claim) -> Result:
+        """Wait for a slot, compose, call the carrier; never raises but for our own bugs."""
+        try:
+            async with lane.slots:
+                now = self._clock.now()
+                if now + self._settings.call_timeout >= claim.send.lease_time:
+                    return self._given_back(lane, claim)
+                if now >= claim.send.expire_time:
+                    return self._result(claim, ResultKind.REJECTED)
+                message = await self._composed(claim, now)
+                if not isinstance(message, Message):
+                    return self._result(claim, message)
+                return await self._call(lane, claim, message)
+        except asyncio.CancelledError:
+            # Cut off before the call began: nothing was sent.
+            return self._given_back(lane, claim)
+
+    async def _composed(self, claim: Claim, now: Millis) -> Message | ResultKind:
+        """Return the message, or how the attempt ends without one."""
+        try:
+            message = await self._composer.compose(claim, now)
+        except Exception as error:  # noqa: BLE001 - a row that cannot be read ends its own send
+            self._log.error(
+                "a message could not be composed",
+                send_id=claim.send.send_id,
+                error=type(error).__name__,
+            )
+            # The key store may be back soon; a broken seal stays broken.
+            away = isinstance(error, Unavailable) and not isinstance(error, SealBroken)
+            return ResultKind.UNREACHABLE if away else ResultKind.MISCONFIGURED
+        return ResultKind.REJECTED if message is None else message
+
+    async def _call(self, lane: Lane, claim: Claim, message: Message) -> Result:
+        began = time.perf_counter()
+        result = await self._sent(lane, claim, message)
+        latency = int((time.perf_counter() - began) * SECOND)
+        lane.took(latency)
+        send = claim.send
+        self._meter.attempted(send.channel, region_of(send), lane.name, result.kind, latency)
+        if result.kind not in (ResultKind.SUBMITTED, ResultKind.REJECTED):
+            count = lane.failed(self._clock.now())
+            if count:
+                self._log.warning(
+                    "a carrier fails", carrier=lane.name, kind=result.kind, count=count
+                )
+        return result
+
+    async def _sent(self, lane: Lane, claim: Claim, message: Message) -> Result:
+        try:
+            async with asyncio.timeout(self._call_seconds):
+                submitted = await lane.carrier.send(message)
+        except Throttled as error:
+            return self._failed(claim, ResultKind.THROTTLED, error.retry_after)
+        except CarrierError as error:
+            return self._failed(claim, _KINDS.get(error.kind, ResultKind.AMBIGUOUS))
+        except (TimeoutError, asyncio.CancelledError):
+            # Too slow, or cut off by the stop: the message may have left.
+            return self._failed(claim, ResultKind.AMBIGUOUS)
+        except Exception as error:  # noqa: BLE001 - what an adapter must not raise says nothing
+            self._log.error(
+                "a carrier raised what it must not", carrier=lane.name, error=type(error).__name__
+            )
+            return self._failed(claim, ResultKind.AMBIGUOUS)
+        provider_id = submitted.provider_id[:_MAX_PROVIDER_ID]
+        return Result(claim.send.send_id, claim.send.attempts, ResultKind.SUBMITTED, provider_id)
+
+    # ------------------------------------------------------------------ results
+
+    def _failed(self, claim: Claim, kind: ResultKind, retry_after: Millis = 0) -> Result:
+        """Return the result of a call, with who takes over where nothing was sent."""
+        send = claim.send
+        heir = ""
+        if kind in _FAILS_OVER:
+            # A wrong set-up stays wrong: going round would only burn the attempts.
+            around = kind is not ResultKind.MISCONFIGURED
+            heir = self._router.next(send.channel, send.carrier, around=around)
+        wait = 0 if heir else min(max(retry_after, 0), _LONGEST_RETRY_AFTER)
+        return self._result(claim, kind)._replace(next_carrier=heir, retry_after=wait)
+
+    def _given_back(self, lane: Lane, claim: Claim) -> Result:
+        """Return a send that its carrier had no room for: nothing was sent."""
+        return self._result(claim, ResultKind.THROTTLED)._replace(retry_after=lane.pace)
+
+    def _result(self, claim: Claim, kind: ResultKind) -> Result:
+        return Result(claim.send.send_id, claim.send.attempts, kind, jitter=self._jitter())
+
+    def _jitter(self) -> float:
+        return int.from_bytes(self._entropy.token(2)) / 65_536
+
+    async def _settle(self, claim: Claim, result: Result) -> None:
+        """Record a result; while the store is away, as long as the lease makes it useful."""
+        pause = self._settings.backoff
+        while True:
+            try:
+                send = await self._outbox.settle(result, self._limits)
+                break
+            except asyncio.CancelledError:
+                # Cut off by the stop: recording twice is recording once.
+                if not self._halt.is_set():
+                    raise
+            except Unavailable:
+                if self._halt.is_set() or self._clock.now() >= claim.send.lease_time:
+                    self._log.warning("a result was lost", send_id=result.send_id)
+                    return
+                await self._nap(pause)
+                pause = min(2 * pause, _LONGEST_BACKOFF)
+        if send is not None and send.state is not SendState.QUEUED:
+            self._meter.delivered(send.channel, region_of(send), send.carrier, send.state)

@@ -1,0 +1,82 @@
+"""Slows down who fails to authenticate, without a way to lock anybody else out.
+
+Failures are counted by (credential id, peer) and by peer. Past a free number each
+further one doubles a wait, in which nothing is compared. A pair that has authenticated
+before is always compared, since behind one proxy all callers share a peer: an attacker
+there must not be able to lock the owner out, and secrets of 128 bits bear any number of
+guesses.
+"""
+
+from typing import Final, NamedTuple
+
+from watchword.core.ports import MINUTE, SECOND, Clock, Millis
+
+PAIR_FREE: Final = 20
+PEER_FREE: Final = 200
+FIRST_WAIT: Millis = SECOND
+LONGEST_WAIT: Millis = MINUTE
+FORGET_AFTER: Millis = 15 * MINUTE
+
+_Key = tuple[str, str]
+
+
+class _Failures(NamedTuple):
+    times: int
+    last: Millis
+    until: Millis
+
+
+class Backoff:
+    """Remembers failures and successes of at most `capacity` keys, the newest ones."""
+
+    def __init__(self, clock: Clock, capacity: int = 10_000) -> None:
+        """Count from nothing; a restart forgets."""
+        self._clock = clock
+        self._capacity = capacity
+        self._failures: dict[_Key, _Failures] = {}
+        self._good: dict[_Key, None] = {}
+
+    def wait(self, credential_id: str, peer: str) -> Millis:
+        """Return how long this pair has to wait, 0 where its secret may be compared."""
+        if not self._failures or (credential_id, peer) in self._good:
+            return 0
+        return self.owed(credential_id, peer)
+
+    def owed(self, credential_id: str, peer: str) -> Millis:
+        """Return the wait by the failures alone."""
+        now = self._clock.now()
+        waits = [
+            found.until - now
+            for key in ((credential_id, peer), ("", peer))
+            if (found := self._failures.get(key)) is not None
+        ]
+        return max(0, *waits) if waits else 0
+
+    def failed(self, credential_id: str, peer: str) -> None:
+        """Count a failure; `credential_id` is "" where none could be read."""
+        if credential_id:
+            self._count((credential_id, peer), PAIR_FREE)
+        self._count(("", peer), PEER_FREE)
+
+    def succeeded(self, credential_id: str, peer: str) -> None:
+        """Remember that this pair is good."""
+        key = (credential_id, peer)
+        if key in self._good:
+            return
+        if len(self._good) >= self._capacity:
+            del self._good[next(iter(self._good))]
+        self._good[key] = None
+        self._failures.pop(key, None)
+
+    def _count(self, key: _Key, free: int) -> None:
+        now = self._clock.now()
+        before = self._failures.pop(key, None)
+        count = 1
+        if before is not None and now - before.last < FORGET_AFTER:
+            count = before.times + 1
+        until = 0
+        if count >= free:
+            until = now + min(FIRST_WAIT << min(count - free, 16), LONGEST_WAIT)
+        if len(self._failures) >= self._capacity:
+            del self._failures[next(iter(self._failures))]
+        self._failures[key] = _Failures(count, now, until)
