@@ -206,7 +206,8 @@ class _Reader:
         if path in _SECONDS and isinstance(value, int):
             value *= SECOND
         changed = _with(holder, name, value)
-        return _with(config, section, changed) if section else changed
+        whole: Config = _with(config, section, changed) if section else changed
+        return whole
 
     def _carriers(self, value: object) -> Carriers:
         if not isinstance(value, dict):
@@ -240,7 +241,8 @@ _KINDS: dict[object, str] = {str: "a text", bool: "true or false", int: "a whole
 
 def _with(holder: Any, name: str, value: object) -> Any:  # noqa: ANN401 - any of the sections
     if isinstance(holder, PhoneLimits):
-        return holder._replace(**{name: value})
+        changes: dict[str, Any] = {name: value}
+        return holder._replace(**changes)
     return replace(holder, **{name: value})
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ class TestTwilio(CarrierContract):
 
     @pytest.fixture
     def faults(self, api: TwilioFake) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        script = {
+        script: dict[str, Answer | Wire] = {
             "refused": Answer(400, 21610),
             "unauthorised": Answer(401, 20003),
             "throttled": Answer(429, 20429, {"Retry-After": "3"}),
@@ -121,4 +122,4 @@ class TestTwilio(CarrierContract):
             "stalled": Wire.STALL_BEFORE,
             "taken and stalled": Wire.STALL_AFTER,
         }
-        return {name: told(lambda e=entry: api.script.append(e)) for name, entry in script.items()}
+        return {name: told(partial(api.script.append, entry)) for name, entry in script.items()}

@@ -87,6 +87,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
     script: dict[str, list[Step | Sequence[Step]]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     endpoint: str = ""
+    credentials: grpc.ServerCredentials | None = None
 
     def __post_init__(self) -> None:
         self._next: dict[str, int] = defaultdict(int)
@@ -96,7 +97,10 @@ class ScriptedServer(grpc.GenericRpcHandler):
         )
 
     def __enter__(self) -> Self:
-        port = self._server.add_insecure_port("127.0.0.1:0")
+        if self.credentials is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            port = self._server.add_secure_port("127.0.0.1:0", self.credentials)
         self.endpoint = f"127.0.0.1:{port}"
         self._server.start()
         return self

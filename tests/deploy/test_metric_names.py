@@ -20,13 +20,15 @@ DOCS = ROOT / "docs" / "metrics.md"
 
 _NAME = re.compile(r"\b(?:watchword|grpc_server|process)_[a-z_]+\b")
 _RECORD = re.compile(r"\bwatchword:[a-z0-9_:]+")
-_DOC_ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \| ([^|]*) \|", re.MULTILINE)
+_DOC_ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \|([^|]*)\|", re.MULTILINE)
 _SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
 def exercised() -> Metrics:
     """Return metrics with one sample of each family."""
-    metrics = Metrics(regions=["US"], carriers=["sandbox"], build={"version": "1"})
+    metrics = Metrics(
+        regions=["US"], carriers=["sandbox"], build={"world": "dev", "transport": "grpcio"}
+    )
     metrics.method("s", "m", "unary").handled("OK", 0.1)
     metrics.limit_hit("SEND_COOLDOWN")
     metrics.auth_failed("wrong")

@@ -66,10 +66,10 @@ def list_(
 def revoke(
     session: Session,
     *,
-    credential_id: Annotated[str, typer.Argument(help="The credential, CR...")],
+    revoked: Annotated[str, typer.Argument(metavar="CREDENTIAL_ID", help="The credential, CR...")],
     request_id: RequestId = "",
 ) -> None:
     """Revoke a credential; it holds at once."""
     client = session.client
-    request = pb.RevokeCredentialRequest(credential_id=credential_id, request_id=request_id)
+    request = pb.RevokeCredentialRequest(credential_id=revoked, request_id=request_id)
     session.output.message(client.call(client.account.RevokeCredential, request).credential)

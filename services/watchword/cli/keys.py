@@ -13,7 +13,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @command(app)
 def keys(session: Session) -> None:
-    """Show the public keys that verify receipts, a JSON Web Key Set each use."""
+    """Show the public keys that verify receipts."""
     client = session.client
     reply = client.call(client.account.GetSigningKeys, pb.GetSigningKeysRequest())
     sets = {

@@ -22,13 +22,13 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "serve": Entry("watchword.cli.serve", "Serve until Ctrl-C."),
-    "demo": Entry("watchword.cli.demo", "Show the main job end to end on a server of its own."),
+    "demo": Entry("watchword.cli.demo", "Show the main job end to end, on a server of its own."),
     "verify": Entry("watchword.cli.verify", "Start, check and follow verifications."),
     "account": Entry("watchword.cli.account", "Manage accounts."),
     "application": Entry("watchword.cli.application", "Manage an account's applications."),
     "credential": Entry("watchword.cli.credential", "Manage what callers prove themselves with."),
     "test-number": Entry("watchword.cli.testnumber", "Manage fictitious numbers with fixed codes."),
-    "usage": Entry("watchword.cli.usage", "List what an account used."),
+    "usage": Entry("watchword.cli.usage", "List what an account used, day by day."),
     "keys": Entry("watchword.cli.keys", "Show the public keys that verify receipts."),
     "init": Entry("watchword.cli.init", "Make the keys, the store and the first credential."),
     "config": Entry("watchword.cli.config", "Check or show the configuration."),

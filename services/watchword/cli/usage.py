@@ -28,7 +28,7 @@ def usage(
     page_size: PageSize = 0,
     page_token: PageToken = "",
 ) -> None:
-    """List what an account used, by day, channel, region and carrier."""
+    """List what an account used, day by day."""
     client = session.client
     request = pb.ListUsageRequest(
         account_id=account,

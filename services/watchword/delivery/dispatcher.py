@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple, Protocol
 
 from watchword.core.errors import DomainError, Unavailable
 from watchword.core.ports import SECOND, ChangeBus, Clock, Entropy, Millis
-from watchword.delivery.carrier import Carrier, CarrierError, Message, Throttled
+from watchword.delivery.attempt import AttemptMeter, Attempts, jitter
+from watchword.delivery.carrier import Carrier
 from watchword.delivery.composer import Composer
-from watchword.delivery.lane import Lane
+from watchword.delivery.lane import Lane, room
 from watchword.delivery.outbox import (
     OUTBOX_TOPIC,
     Claim,
@@ -23,24 +23,13 @@ from watchword.delivery.receipts import ReceiptMeter, region_of
 from watchword.delivery.router import Router
 from watchword.fraud.limits import PhoneLimits
 from watchword.telemetry.logs import Log
-from watchword.vault.envelope import SealBroken
 
-_KINDS: Mapping[str, ResultKind] = {str(kind): kind for kind in ResultKind}
-_FAILS_OVER = frozenset({ResultKind.THROTTLED, ResultKind.UNREACHABLE, ResultKind.MISCONFIGURED})
 _LONGEST_BACKOFF: Millis = 5 * SECOND
-_LONGEST_RETRY_AFTER: Millis = 600 * SECOND
 _EMPTY_PAUSE: Millis = 50
-_MAX_PROVIDER_ID = 128
 
 
-class DeliveryMeter(ReceiptMeter, Protocol):
+class DeliveryMeter(AttemptMeter, ReceiptMeter, Protocol):
     """Counts what the dispatcher does; labels are from closed sets, never ids or numbers."""
-
-    def attempted(
-        self, channel: str, region: str, carrier: str, outcome: str, latency: Millis
-    ) -> None:
-        """Count one call of a carrier: a `ResultKind` and how long it took."""
-        ...
 
     def outbox(self, waiting: int, oldest_age: Millis) -> None:
         """Set how many sends wait, and for how long the oldest has been due."""
@@ -92,8 +81,6 @@ class Dispatcher:
         if settings.lease <= 2 * settings.call_timeout:
             raise ValueError("dispatch.lease must be longer than twice dispatch.call_timeout")
         self._outbox = outbox
-        self._router = router
-        self._composer = composer
         self._limits = limits
         self._clock = clock
         self._entropy = entropy
@@ -101,7 +88,15 @@ class Dispatcher:
         self._meter = meter
         self._log = log
         self._settings = settings
-        self._call_seconds = settings.call_timeout / SECOND
+        self._attempts = Attempts(
+            composer=composer,
+            router=router,
+            clock=clock,
+            entropy=entropy,
+            meter=meter,
+            log=log,
+            call_timeout=settings.call_timeout,
+        )
         self._lanes = {
             name: Lane(name, carrier, settings.carrier_slots.get(name, settings.slots))
             for name, carrier in carriers.items()
@@ -167,14 +162,14 @@ class Dispatcher:
     async def _round(self) -> None:
         """Claim once, or sleep until there is something to claim and room for it."""
         self._wake.clear()
-        room = sum(lane.free for lane in self._lanes.values())
-        if room <= 0:
+        limit = room(self._lanes.values())
+        if not limit:
             await self._wake.wait()
             return
-        claims = await self._outbox.claim(room, self._settings.lease, self._limits)
+        claims = await self._outbox.claim(limit, self._settings.lease, self._limits)
         for claim in claims:
             self._begin(claim)
-        if len(claims) < room:
+        if len(claims) < limit:
             # Whoever was told at the same moment gets to set the wake-up first.
             await asyncio.sleep(0)
             if not self._wake.is_set():
@@ -204,7 +199,7 @@ class Dispatcher:
                 self._meter.outbox(depth.waiting, depth.oldest_age)
 
     async def _nap(self, pause: Millis) -> None:
-        await self._sleep(self._halt, int(pause * (0.5 + self._jitter() / 2)))
+        await self._sleep(self._halt, int(pause * (0.5 + jitter(self._entropy) / 2)))
 
     async def _sleep(self, until: asyncio.Event, longest: Millis) -> None:
         with contextlib.suppress(TimeoutError):
@@ -227,106 +222,17 @@ class Dispatcher:
         try:
             if lane is None:
                 # Its carrier is configured no more, and with it its trust class is gone.
-                await self._settle(claim, self._result(claim, ResultKind.MISCONFIGURED))
+                await self._settle(claim, self._attempts.result(claim, ResultKind.MISCONFIGURED))
             elif not fits:
-                await self._settle(claim, self._given_back(lane, claim))
+                await self._settle(claim, self._attempts.given_back(lane, claim))
             else:
-                await self._settle(claim, await self._attempt(lane, claim))
+                await self._settle(claim, await self._attempts.attempt(lane, claim))
         except Exception as error:  # noqa: BLE001 - the lease ends and another attempt follows
             self._log.error("a send failed", where="settle", error=type(error).__name__)
         finally:
             if lane is not None:
                 lane.load -= 1
                 self._wake.set()
-
-    async def _attempt(self, lane: Lane, claim: Claim) -> Result:
-        """Wait for a slot, compose, call the carrier; never raises but for our own bugs."""
-        try:
-            async with lane.slots:
-                now = self._clock.now()
-                if now + self._settings.call_timeout >= claim.send.lease_time:
-                    return self._given_back(lane, claim)
-                if now >= claim.send.expire_time:
-                    return self._result(claim, ResultKind.REJECTED)
-                message = await self._composed(claim, now)
-                if not isinstance(message, Message):
-                    return self._result(claim, message)
-                return await self._call(lane, claim, message)
-        except asyncio.CancelledError:
-            # Cut off before the call began: nothing was sent.
-            return self._given_back(lane, claim)
-
-    async def _composed(self, claim: Claim, now: Millis) -> Message | ResultKind:
-        """Return the message, or how the attempt ends without one."""
-        try:
-            message = await self._composer.compose(claim, now)
-        except Exception as error:  # noqa: BLE001 - a row that cannot be read ends its own send
-            self._log.error(
-                "a message could not be composed",
-                send_id=claim.send.send_id,
-                error=type(error).__name__,
-            )
-            # The key store may be back soon; a broken seal stays broken.
-            away = isinstance(error, Unavailable) and not isinstance(error, SealBroken)
-            return ResultKind.UNREACHABLE if away else ResultKind.MISCONFIGURED
-        return ResultKind.REJECTED if message is None else message
-
-    async def _call(self, lane: Lane, claim: Claim, message: Message) -> Result:
-        began = time.perf_counter()
-        result = await self._sent(lane, claim, message)
-        latency = int((time.perf_counter() - began) * SECOND)
-        lane.took(latency)
-        send = claim.send
-        self._meter.attempted(send.channel, region_of(send), lane.name, result.kind, latency)
-        if result.kind not in (ResultKind.SUBMITTED, ResultKind.REJECTED):
-            count = lane.failed(self._clock.now())
-            if count:
-                self._log.warning(
-                    "a carrier fails", carrier=lane.name, kind=result.kind, count=count
-                )
-        return result
-
-    async def _sent(self, lane: Lane, claim: Claim, message: Message) -> Result:
-        try:
-            async with asyncio.timeout(self._call_seconds):
-                submitted = await lane.carrier.send(message)
-        except Throttled as error:
-            return self._failed(claim, ResultKind.THROTTLED, error.retry_after)
-        except CarrierError as error:
-            return self._failed(claim, _KINDS.get(error.kind, ResultKind.AMBIGUOUS))
-        except (TimeoutError, asyncio.CancelledError):
-            # Too slow, or cut off by the stop: the message may have left.
-            return self._failed(claim, ResultKind.AMBIGUOUS)
-        except Exception as error:  # noqa: BLE001 - what an adapter must not raise says nothing
-            self._log.error(
-                "a carrier raised what it must not", carrier=lane.name, error=type(error).__name__
-            )
-            return self._failed(claim, ResultKind.AMBIGUOUS)
-        provider_id = submitted.provider_id[:_MAX_PROVIDER_ID]
-        return Result(claim.send.send_id, claim.send.attempts, ResultKind.SUBMITTED, provider_id)
-
-    # ------------------------------------------------------------------ results
-
-    def _failed(self, claim: Claim, kind: ResultKind, retry_after: Millis = 0) -> Result:
-        """Return the result of a call, with who takes over where nothing was sent."""
-        send = claim.send
-        heir = ""
-        if kind in _FAILS_OVER:
-            # A wrong set-up stays wrong: going round would only burn the attempts.
-            around = kind is not ResultKind.MISCONFIGURED
-            heir = self._router.next(send.channel, send.carrier, around=around)
-        wait = 0 if heir else min(max(retry_after, 0), _LONGEST_RETRY_AFTER)
-        return self._result(claim, kind)._replace(next_carrier=heir, retry_after=wait)
-
-    def _given_back(self, lane: Lane, claim: Claim) -> Result:
-        """Return a send that its carrier had no room for: nothing was sent."""
-        return self._result(claim, ResultKind.THROTTLED)._replace(retry_after=lane.pace)
-
-    def _result(self, claim: Claim, kind: ResultKind) -> Result:
-        return Result(claim.send.send_id, claim.send.attempts, kind, jitter=self._jitter())
-
-    def _jitter(self) -> float:
-        return int.from_bytes(self._entropy.token(2)) / 65_536
 
     async def _settle(self, claim: Claim, result: Result) -> None:
         """Record a result; while the store is away, as long as the lease makes it useful."""

@@ -1,37 +1,58 @@
 """A carrier's own lane: its slots and its line, so that a hung carrier holds up nobody else."""
 
 import asyncio
+from collections.abc import Iterable
 
 from watchword.core.ports import SECOND, Millis
 from watchword.delivery.carrier import Carrier
 
 _LOG_EVERY: Millis = 10 * SECOND
 _WEIGHT = 0.2
+_SENDS_A_SLOT = 8
+
+
+def room(lanes: Iterable["Lane"]) -> int:
+    """Return how many sends to claim: no more than any lane takes that is not full.
+
+    Whose they are shows only once they are claimed. So only a lane that was full already
+    is ever given more than it takes, and only so that the others do not starve.
+    """
+    return min((lane.free for lane in lanes if lane.ready), default=0)
 
 
 class Lane:
-    """Bounds what one carrier is busy with: `slots` calls at a time and as many in line.
+    """Bounds what one carrier is busy with: `width` calls at a time, the others in line.
 
     `load` counts both. `pace` is the running mean of how long its calls take.
     """
 
-    __slots__ = ("_failures", "_logged", "carrier", "load", "name", "pace", "size", "slots")
+    __slots__ = ("_failures", "_logged", "_width", "carrier", "load", "name", "pace", "slots")
 
-    def __init__(self, name: str, carrier: Carrier, slots: int) -> None:
+    def __init__(self, name: str, carrier: Carrier, width: int) -> None:
         """Open an empty lane to `carrier`."""
         self.name = name
         self.carrier = carrier
-        self.slots = asyncio.Semaphore(slots)
-        self.size = 2 * slots
+        self.slots = asyncio.Semaphore(width)
         self.load = 0
         self.pace: Millis = 0
+        self._width = width
         self._failures = 0
         self._logged: Millis = -_LOG_EVERY
 
     @property
     def free(self) -> int:
-        """Return how many more sends the lane takes."""
-        return self.size - self.load
+        """Return how many more sends the lane takes; below 1 where it is full."""
+        return _SENDS_A_SLOT * self._width - self.load
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the lane takes so many that asking for them is worth a command."""
+        return self.free >= self._width
+
+    @property
+    def wait(self) -> Millis:
+        """Return how long the line will last."""
+        return self.pace * self.load // self._width
 
     def took(self, duration: Millis) -> None:
         """Learn how long a call took."""

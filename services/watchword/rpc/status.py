@@ -49,7 +49,7 @@ class CallStatus(NamedTuple):
 
 def to_status(error: BaseException, correlation_id: str = "") -> CallStatus:
     """Return what the caller is told of `error`; `correlation_id` is for what is INTERNAL."""
-    code = CODES.get(type(error)) if isinstance(error, DomainError) else None
+    code = _code_of(type(error))
     if code is None or not isinstance(error, DomainError):
         return _internal(correlation_id)
     details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN)]
@@ -62,6 +62,11 @@ def to_status(error: BaseException, correlation_id: str = "") -> CallStatus:
         violation = BadRequest.FieldViolation(field=error.field, description=error.message)
         details.append(BadRequest(field_violations=[violation]))
     return _status(code, error.message, error.reason, details)
+
+
+def _code_of(kind: type[BaseException]) -> grpc.StatusCode | None:
+    # An adapter or a floor below may refine a domain error; its base tells the status.
+    return next((CODES[base] for base in kind.__mro__ if base in CODES), None)
 
 
 def _internal(correlation_id: str) -> CallStatus:

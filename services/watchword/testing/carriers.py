@@ -54,10 +54,15 @@ class FakeCarrier:
         self.gate = asyncio.Event()
         self.gate.set()
         self.taken: list[Message] = []
-        self.calls = 0
+        self.called: list[Message] = []
         self.waiting = 0
         self.failures: list[Exception] = []
         self.lost: list[CarrierError] = []
+
+    @property
+    def calls(self) -> int:
+        """Return how often it was asked to send."""
+        return len(self.called)
 
     @classmethod
     def create(cls, settings: Mapping[str, object]) -> Self:
@@ -71,7 +76,7 @@ class FakeCarrier:
 
     async def send(self, message: Message) -> Submitted:
         """Take the message or fail as told."""
-        self.calls += 1
+        self.called.append(message)
         self.waiting += 1
         try:
             await self.gate.wait()

@@ -18,10 +18,7 @@ T = TypeVar("T")
 
 @dataclass
 class Tables:
-    """Everything that is kept, in the order of writing: a row replaced moves to the end.
-
-    Verifications and sends keep their place.
-    """
+    """Everything that is kept; times beside values tell when they were written."""
 
     verifications: dict[str, Verification] = field(default_factory=dict)
     sends: dict[str, Send] = field(default_factory=dict)
@@ -133,9 +130,9 @@ class MemoryRows:
     def delete_stale(self, limit: int) -> int:
         """Delete request ids after 24 h, send times after a day, idle guards and bindings."""
         t, now = self.tables, self.now
-        count = _drop(t.requests, limit, lambda r: r.create_time <= now - DAY)
-        count += _drop(t.send_times, limit, lambda row: row[1] <= now - DAY)
-        count += _drop(t.bindings, limit, lambda time: time <= now - KNOWN_BINDING_TTL)
+        count = _drop(t.requests, limit, lambda row: row.create_time, now - DAY)
+        count += _drop(t.send_times, limit, lambda row: row[1], now - DAY)
+        count += _drop(t.bindings, limit, lambda time: time, now - KNOWN_BINDING_TTL)
         idle = [key for key, (guard, time) in t.guesses.items() if _idle(guard, time, now)]
         for key in sorted(idle, key=lambda key: (t.guesses[key][1], key))[:limit]:
             del t.guesses[key]
@@ -148,7 +145,8 @@ class MemoryRows:
 
     def sends(self, subject_id: str) -> tuple[Send, ...]:
         """Return the sends of one verification, oldest first."""
-        return tuple(s for s in self.tables.sends.values() if s.subject_id == subject_id)
+        found = (s for s in self.tables.sends.values() if s.subject_id == subject_id)
+        return tuple(sorted(found))
 
     def insert_send(self, row: Send) -> None:
         """Add the row."""
@@ -163,7 +161,10 @@ class MemoryRows:
     def due_sends(self, limit: int) -> list[tuple[Send, Verification | None]]:
         """Return QUEUED sends whose due time and lease have passed, with their verification."""
         queued = [s for s in self.tables.sends.values() if s.state is SendState.QUEUED]
-        due = sorted((s for s in queued if next_time(s) <= self.now), key=next_time)
+        due = sorted(
+            (s for s in queued if next_time(s) <= self.now),
+            key=lambda s: (next_time(s), s.subject_id, s.send_id),
+        )
         return [(s, self.verification(s.subject_id)) for s in due[:limit]]
 
     def send_times(self, keys: tuple[bytes, ...]) -> Mapping[bytes, SendTimes]:
@@ -174,7 +175,6 @@ class MemoryRows:
     def put_send_times(self, times: Mapping[bytes, SendTimes]) -> None:
         """Replace the send times of these keys."""
         for key, value in times.items():
-            self.tables.send_times.pop(key, None)
             self.tables.send_times[key] = (value, self.now)
 
     def drop_send_times(self, keys: tuple[bytes, ...]) -> None:
@@ -197,9 +197,7 @@ class MemoryRows:
 
     def put_binding(self, application_id: str, phone_index: bytes, binding_key: bytes) -> None:
         """Record that this binding was approved now."""
-        key = (application_id, phone_index, binding_key)
-        self.tables.bindings.pop(key, None)
-        self.tables.bindings[key] = self.now
+        self.tables.bindings[application_id, phone_index, binding_key] = self.now
 
     def budget(self, account_id: str) -> AccountBudget:
         """Return what the account has used."""
@@ -216,7 +214,6 @@ class MemoryRows:
 
     def put_request(self, row: StoredRequest) -> None:
         """Add the stored request; one that is too old to count makes way."""
-        self.tables.requests.pop(row[:3], None)
         self.tables.requests[row[:3]] = row
 
     def append_leaf(self, leaf: Leaf) -> None:
@@ -243,8 +240,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def _drop(table: dict[K, V], limit: int, stale: Callable[[V], bool]) -> int:
-    gone = [key for key in list(table)[:limit] if stale(table[key])]
-    for key in gone:
+def _drop(table: dict[K, V], limit: int, time: Callable[[V], Millis], until: Millis) -> int:
+    gone = sorted((key for key in table if time(table[key]) <= until), key=lambda k: time(table[k]))
+    for key in gone[:limit]:
         del table[key]
-    return len(gone)
+    return len(gone[:limit])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from watchword.core.ports import MINUTE, Millis
 from watchword.delivery.carrier import Channel
-from watchword.delivery.outbox import Send, SendError, SendKind, SendState
+from watchword.delivery.outbox import Outbox, Send, SendError, SendKind, SendState
 from watchword.fraud.budget import AccountCaps
 from watchword.fraud.limits import PhoneLimits
 from watchword.tenancy.model import CodePolicy, Resend
@@ -22,11 +22,11 @@ from watchword.verification.model import (
 from watchword.verification.store import (
     CancelCommand,
     ListQuery,
+    PhoneUsage,
     RebindCommand,
     ResendCommand,
     VerificationStore,
 )
-from watchword.delivery.outbox import Outbox
 
 ACCOUNT = "AC" + "1" * 32
 APPLICATION = "AP" + "1" * 32

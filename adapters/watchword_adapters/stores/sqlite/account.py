@@ -8,7 +8,7 @@ from watchword.account.model import AccountPatch, ApplicationPatch, Lifetime, Re
 from watchword.account.rows import UsageCount, UsageKey
 from watchword.account.store import ListQuery, SetUp, UsageCell, UsageQuery, UsageRow, Written
 from watchword.audit.leaf import LeafMaker
-from watchword.core.ports import Clock, Millis
+from watchword.core.ports import Clock
 from watchword.tenancy.model import Account, Application, Caller, Credential, TestNumber
 from watchword_adapters.stores.sqlite import account_rows as sql
 from watchword_adapters.stores.sqlite.account_rows import AccountRows

@@ -1,8 +1,8 @@
 """One writer with group commit over one SQLite file, and readers beside it.
 
 Commands queue up while a commit is under way; when it is durable, all that wait run in
-one transaction, each in a savepoint of its own, and share the next commit. Statements
-run on the event loop's thread: SQLite lets go of the interpreter at every step, so a
+one transaction and share the next commit. Should one fail after it has written, the
+batch is undone and run again with a savepoint for each command. Statements run on the event loop's thread: SQLite lets go of the interpreter at every step, so a
 busy second thread would fight the loop for it. Only COMMIT, which waits for the disk,
 runs in a thread. While it does, nothing else touches the writer's connection.
 """
@@ -57,6 +57,10 @@ class _Raised(NamedTuple):
     error: Exception
 
 
+class _Torn(Exception):
+    """A command failed after it had written: its part of the transaction must go."""
+
+
 _Job = tuple[Callable[[Transaction], Any], "asyncio.Future[Any]"]
 
 
@@ -101,8 +105,8 @@ class Engine:
         """Run `command` in the next batch and return its outcome once that is durable.
 
         A command that returns a `DomainError` is kept and the error raised; one that
-        raises leaves nothing. It runs even where its caller has gone meanwhile, and may
-        neither await nor keep its transaction.
+        raises leaves nothing. It runs even where its caller has gone meanwhile. It may run
+        twice, the first time undone, so it must have no effect but on its transaction.
         """
         if self._closed or self._broken:
             raise _unavailable()
@@ -164,23 +168,26 @@ class Engine:
 
     def _begin(self) -> None:
         queue = self._queue
-        batch = [queue.popleft() for _ in range(min(len(queue), _BATCH))]
+        self._start([queue.popleft() for _ in range(min(len(queue), _BATCH))])
+
+    def _start(self, batch: list[_Job], *, careful: bool = False) -> None:
         error = self._lock()
         if error is None:
-            self._run(batch)
+            self._run(batch, careful=careful)
         elif _code(error) == sqlite3.SQLITE_BUSY:
-            self._retry = asyncio.get_running_loop().create_task(self._begin_later(batch))
+            later = self._start_later(batch, careful=careful)
+            self._retry = asyncio.get_running_loop().create_task(later)
         else:
             self._failed(batch, error)
 
-    async def _begin_later(self, batch: list[_Job]) -> None:
+    async def _start_later(self, batch: list[_Job], *, careful: bool) -> None:
         """Wait for another process's writer, but not for ever."""
         error: Exception | None = None
         for seconds in _BUSY_WAITS:
             await self._wait(seconds)
             error = self._lock()
             if error is None:
-                self._run(batch)
+                self._run(batch, careful=careful)
                 return
             if _code(error) != sqlite3.SQLITE_BUSY:
                 break
@@ -196,12 +203,17 @@ class Engine:
             return error
         return None
 
-    def _run(self, batch: list[_Job]) -> None:
+    def _run(self, batch: list[_Job], *, careful: bool = False) -> None:
+        """Run the batch in the open transaction, then commit it in the thread."""
         db = self._writer
         before = db.total_changes
         ids: list[str] = []
+        apply = self._apply_in_savepoint if careful else self._apply
         try:
-            outcomes = [self._applied(db, command, ids) for command, _ in batch]
+            outcomes = [apply(db, command, ids) for command, _ in batch]
+        except _Torn:
+            self._run_again(batch)
+            return
         except BaseException as error:
             self._failed(batch, error)
             if not isinstance(error, sqlite3.Error):
@@ -213,10 +225,28 @@ class Engine:
         commit = asyncio.get_running_loop().run_in_executor(self._committer, _commit, db)
         commit.add_done_callback(partial(self._committed, batch, outcomes, ids))
 
-    def _applied(
+    def _apply(
         self, db: sqlite3.Connection, command: Callable[[Transaction], Any], ids: list[str]
     ) -> object:
-        """Run one command in its savepoint; raises `sqlite3.Error` where the batch is lost."""
+        """Run one command bare; raises `_Torn` where it wrote before it raised.
+
+        Commands refuse before they write, so a savepoint each, which makes SQLite copy
+        every page that it changes, would hardly ever be rolled back to.
+        """
+        before = db.total_changes
+        try:
+            return command(Transaction(db, self._clock.now(), ids))
+        except Exception as error:
+            if _loses_batch(error):
+                raise
+            if db.total_changes != before:
+                raise _Torn from error
+            return _Raised(error)
+
+    def _apply_in_savepoint(
+        self, db: sqlite3.Connection, command: Callable[[Transaction], Any], ids: list[str]
+    ) -> object:
+        """Run one command so that it can be undone alone; raises `sqlite3.Error`."""
         mark = len(ids)
         db.execute("SAVEPOINT command")
         try:
@@ -231,6 +261,15 @@ class Engine:
             return _Raised(error)
         db.execute("RELEASE command")
         return outcome
+
+    def _run_again(self, batch: list[_Job]) -> None:
+        """Undo a batch that one command tore, and run it with a savepoint for each."""
+        try:
+            self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._failed(batch, error)
+            return
+        self._start(batch, careful=True)
 
     def _commit_nothing(self, batch: list[_Job], outcomes: list[object]) -> None:
         """End a batch that wrote nothing; no disk is waited for."""

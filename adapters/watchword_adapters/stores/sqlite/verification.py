@@ -196,7 +196,7 @@ def _read_usage(
     guard = db.execute(sql.GUESSES, (application_id, phone_index)).fetchone()
     budget = db.execute(sql.BUDGET, (account_id,)).fetchone()
     return PhoneUsage(
-        sends=() if times is None else times_of(times[1]),
+        sends=times_of(times[0]) if times[0] else (),
         guesses=GuessGuard() if guard is None else guard_of(guard),
         budget=AccountBudget() if budget is None else AccountBudget._make(budget),
         now=now,

@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from google.protobuf.message import Message
 
@@ -31,13 +31,13 @@ from watchword.core.errors import Unimplemented
 from watchword.core.ports import Clock
 from watchword.core.secret import Secret
 from watchword.rpc.convert import (
+    MAX_PAGE_SIZE,
     PageTokens,
     check_request_id,
     page_size,
     require,
 )
 from watchword.rpc.identity import Context, current_caller
-from watchword.tenancy.model import Caller
 
 T = TypeVar("T")
 
@@ -89,7 +89,9 @@ class AccountServicer(pb_grpc.AccountServiceServicer):
         self, request: pb.ListAccountsRequest, context: Context
     ) -> pb.ListAccountsResponse:
         """Show a page of all accounts."""
-        paging = Paging(self._tokens, "ListAccounts", request, request.page_token)
+        paging = self._paging("ListAccounts", request.page_size, request.page_token)
+        found = await self._service.list_accounts(current_caller(), paging.before, paging.size + 1)
+        page, token = paging.cut(found, lambda row: row.account_id)
         return pb.ListAccountsResponse(accounts=map(account_message, page), next_page_token=token)
 
     async def UpdateAccount(
@@ -158,11 +160,13 @@ class AccountServicer(pb_grpc.AccountServiceServicer):
         self, request: pb.ListApplicationsRequest, context: Context
     ) -> pb.ListApplicationsResponse:
         """Show a page of an account's applications."""
-        caller, size = current_caller(), page_size(request.page_size)
-        bound = ("ListApplications", _owner(caller, request.account_id))
-        before = decode_page_token(request.page_token, *bound)
-        found = await self._service.list_applications(caller, request.account_id, before, size + 1)
-        page, token = _page(found, size, bound, lambda row: row.application_id)
+        paging = self._paging(
+            "ListApplications", request.page_size, request.page_token, request.account_id
+        )
+        found = await self._service.list_applications(
+            current_caller(), request.account_id, paging.before, paging.size + 1
+        )
+        page, token = paging.cut(found, lambda row: row.application_id)
         return pb.ListApplicationsResponse(
             applications=map(application_message, page), next_page_token=token
         )
@@ -203,14 +207,12 @@ class AccountServicer(pb_grpc.AccountServiceServicer):
         self, request: pb.ListCredentialsRequest, context: Context
     ) -> pb.ListCredentialsResponse:
         """Show a page of an account's credentials."""
-        caller, size = current_caller(), page_size(request.page_size)
-        account_id, application_id = request.account_id, request.application_id
-        bound = ("ListCredentials", _owner(caller, account_id), application_id)
-        before = decode_page_token(request.page_token, *bound)
+        owner = (request.account_id, request.application_id)
+        paging = self._paging("ListCredentials", request.page_size, request.page_token, *owner)
         found = await self._service.list_credentials(
-            caller, account_id, application_id, before, size + 1
+            current_caller(), *owner, paging.before, paging.size + 1
         )
-        page, token = _page(found, size, bound, lambda row: row.credential_id)
+        page, token = paging.cut(found, lambda row: row.credential_id)
         return pb.ListCredentialsResponse(
             credentials=map(credential_message, page), next_page_token=token
         )
@@ -243,14 +245,14 @@ class AccountServicer(pb_grpc.AccountServiceServicer):
         self, request: pb.ListTestNumbersRequest, context: Context
     ) -> pb.ListTestNumbersResponse:
         """Show a page of an application's live test numbers."""
-        size = page_size(request.page_size)
         application_id = require(request.application_id, "application_id")
-        bound = ("ListTestNumbers", application_id)
-        before = decode_page_token(request.page_token, *bound)
-        found = await self._service.list_test_numbers(
-            current_caller(), application_id, before, size + 1
+        paging = self._paging(
+            "ListTestNumbers", request.page_size, request.page_token, application_id
         )
-        page, token = _page(found, size, bound, lambda shown: shown.row.phone_index.hex())
+        found = await self._service.list_test_numbers(
+            current_caller(), application_id, paging.before, paging.size + 1
+        )
+        page, token = paging.cut(found, lambda shown: shown.row.phone_index.hex())
         return pb.ListTestNumbersResponse(
             test_numbers=map(test_number_message, page), next_page_token=token
         )
@@ -271,20 +273,15 @@ class AccountServicer(pb_grpc.AccountServiceServicer):
         self, request: pb.ListUsageRequest, context: Context
     ) -> pb.ListUsageResponse:
         """Show a page of what an account used."""
-        caller = current_caller()
-        size = page_size(request.page_size, default=_USAGE_PAGE, maximum=_MOST_USAGE)
+        owner = (request.account_id, request.application_id)
         days = days_of(request, self._clock.now())
         # An end left open moves with the day, and the token must not.
         times = (str(request.start_time), str(request.end_time))
-        bound = ("ListUsage", _owner(caller, request.account_id), request.application_id, *times)
-        after = cell_of(decode_page_token(request.page_token, *bound))
-        found = await self._service.list_usage(
-            caller,
-            request.account_id,
-            request.application_id,
-            UsageQuery("", "", *days, after, size + 1),
-        )
-        page, token = _page(found, size, bound, cursor_of)
+        size = page_size(request.page_size, default=_USAGE_PAGE, maximum=_MOST_USAGE)
+        paging = self._paging("ListUsage", size, request.page_token, *owner, *times, most=size)
+        query = UsageQuery("", "", *days, cell_of(paging.before), paging.size + 1)
+        found = await self._service.list_usage(current_caller(), *owner, query)
+        page, token = paging.cut(found, cursor_of)
         return pb.ListUsageResponse(rows=map(usage_message, page), next_page_token=token)
 
     async def GrantAccess(
@@ -312,24 +309,37 @@ class AccountServicer(pb_grpc.AccountServiceServicer):
         jwks = json.dumps(self._receipt_keys(), separators=(",", ":"))
         return pb.GetSigningKeysResponse(key_sets=[pb.KeySet(use=pb.KEY_USE_RECEIPT, jwks=jwks)])
 
+    def _paging(
+        self, method: str, wanted: int, token: str, *filters: str, most: int = MAX_PAGE_SIZE
+    ) -> "_Paging":
+        """Return where a page begins; raises `InvalidArgument` for size and token."""
+        size = page_size(wanted, maximum=most)
+        before = self._tokens.open(current_caller(), method, token, *filters)
+        return _Paging(self._tokens, method, filters, size, before)
+
+
+class _Paging(NamedTuple):
+    """One page of a list: how many rows, after which one, and how the next one is found."""
+
+    tokens: PageTokens
+    method: str
+    filters: tuple[str, ...]
+    size: int
+    before: str
+
+    def cut(self, found: list[T], cursor: Callable[[T], str]) -> tuple[list[T], str]:
+        """Return the page, and the token of the next one where `found` holds a row more."""
+        page = found[: self.size]
+        if len(found) <= self.size:
+            return page, ""
+        last = cursor(page[-1])
+        return page, self.tokens.seal(current_caller(), self.method, last, *self.filters)
+
 
 def _request(method: str, message: Message, request_id: str) -> Request:
     check_request_id(request_id)
     body = message.SerializeToString(deterministic=True) if request_id else b""
     return Request(method, request_id, body)
-
-
-def _owner(caller: Caller, account_id: str) -> str:
-    return account_id or caller.account_id
-
-
-def _page(
-    found: list[T], size: int, bound: tuple[str, ...], cursor: Callable[[T], str]
-) -> tuple[list[T], str]:
-    """Return the page, and the token of the next one where one row more was found."""
-    page = found[:size]
-    more = len(found) > size
-    return page, encode_page_token(cursor(page[-1]), *bound) if more else ""
 
 
 def _unimplemented() -> NoReturn:

@@ -1,6 +1,5 @@
 -- Verifications, their messages, and what the limits on a phone remember.
 -- Times are milliseconds since the Unix epoch, UTC; 0 stands for "not yet".
--- Tables with `seq` are swept in the order of `seq`: a row that is replaced moves to the end.
 
 CREATE TABLE verification (
     seq INTEGER PRIMARY KEY,
@@ -51,7 +50,6 @@ CREATE INDEX verification_list ON verification (application_id, verification_id)
 CREATE INDEX verification_phone ON verification (application_id, phone_index, verification_id);
 
 CREATE TABLE send (
-    seq INTEGER PRIMARY KEY,
     send_id TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL CHECK (kind IN ('CODE', 'NOTICE')),
     account_id TEXT NOT NULL,
@@ -75,20 +73,21 @@ CREATE TABLE send (
     recipient_sealed BLOB NOT NULL,
     create_time INTEGER NOT NULL,
     submit_time INTEGER NOT NULL,
-    update_time INTEGER NOT NULL
-) STRICT;
+    update_time INTEGER NOT NULL,
+    PRIMARY KEY (subject_id, send_id)
+) STRICT, WITHOUT ROWID;
 
-CREATE INDEX send_subject ON send (subject_id);
 CREATE INDEX send_due ON send (max(due_time, lease_time)) WHERE state = 'QUEUED';
 CREATE INDEX send_notice ON send (update_time) WHERE kind = 'NOTICE' AND state <> 'QUEUED';
 
 -- The times of recent sends, by account's or cross-account index of the phone.
 CREATE TABLE send_times (
-    seq INTEGER PRIMARY KEY,
-    key BLOB NOT NULL UNIQUE,
+    key BLOB NOT NULL PRIMARY KEY,
     times TEXT NOT NULL,
     update_time INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX send_times_stale ON send_times (update_time);
 
 CREATE TABLE guess_guard (
     application_id TEXT NOT NULL,
@@ -105,13 +104,14 @@ CREATE TABLE guess_guard (
 CREATE INDEX guess_guard_idle ON guess_guard (update_time) WHERE approved = 0 OR in_a_row = 0;
 
 CREATE TABLE approved_binding (
-    seq INTEGER PRIMARY KEY,
     application_id TEXT NOT NULL,
     phone_index BLOB NOT NULL,
     binding_key BLOB NOT NULL,
     approve_time INTEGER NOT NULL,
-    UNIQUE (application_id, phone_index, binding_key)
-) STRICT;
+    PRIMARY KEY (application_id, phone_index, binding_key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX approved_binding_stale ON approved_binding (approve_time);
 
 CREATE TABLE account_budget (
     account_id TEXT NOT NULL PRIMARY KEY,
@@ -124,7 +124,6 @@ CREATE TABLE account_budget (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE request (
-    seq INTEGER PRIMARY KEY,
     scope TEXT NOT NULL,
     method TEXT NOT NULL,
     request_id TEXT NOT NULL,
@@ -132,8 +131,10 @@ CREATE TABLE request (
     object_id TEXT NOT NULL,
     outcome TEXT NOT NULL,
     create_time INTEGER NOT NULL,
-    UNIQUE (scope, method, request_id)
-) STRICT;
+    PRIMARY KEY (scope, method, request_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX request_stale ON request (create_time);
 
 -- One leaf for each change of an object, in the order of the commits.
 CREATE TABLE audit_leaf (

@@ -1,0 +1,122 @@
+"""Finds adapters by entry point, as a third party's would be found."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from watchword.account.store import AccountStore
+from watchword.config import Config, ConfigError
+from watchword.core.ports import ChangeBus, Clock, Entropy
+from watchword.delivery.carrier import Carrier
+from watchword.delivery.outbox import Outbox
+from watchword.tenancy.directory import TenancyReader
+from watchword.vault.keyring import KeyProvider
+from watchword.vault.keystore import KeyStore
+from watchword.verification.store import VerificationStore
+
+
+class Stores(Protocol):
+    """All ports of one store."""
+
+    verification: VerificationStore
+    outbox: Outbox
+    account: AccountStore
+    tenancy: TenancyReader
+    keystore: KeyStore
+
+    async def check(self) -> None:
+        """Return where the store can serve; raises `Unavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the commands that wait, then let go of the files."""
+        ...
+
+
+class StoresAdapter(Protocol):
+    """What an entry point of the group `watchword.stores` names."""
+
+    async def open(
+        self,
+        path: Path,
+        *,
+        world: str,
+        clock: Clock,
+        bus: ChangeBus,
+        provider: KeyProvider,
+        create: bool = False,
+        entropy: Entropy | None = None,
+    ) -> Stores:
+        """Open the store, made first where `create` is true and nothing is there."""
+        ...
+
+
+class KeysAdapter(Protocol):
+    """What an entry point of the group `watchword.keys` names."""
+
+    def __call__(self, directory: Path) -> KeyProvider:
+        """Load the root keys."""
+        ...
+
+    def create(
+        self, directory: Path, *, clock: Clock | None = None, entropy: Entropy | None = None
+    ) -> KeyProvider:
+        """Make the first keys of a deployment, never over others."""
+        ...
+
+
+class CarrierAdapter(Protocol):
+    """What an entry point of the group `watchword.carriers` names."""
+
+    def create(self, settings: Mapping[str, object]) -> Carrier:
+        """Make the carrier from its table. Raises `ValueError` with one line."""
+        ...
+
+
+def stores_adapter(kind: str) -> StoresAdapter:
+    """Return the store adapter of that name. Raises `ConfigError`."""
+    return cast("StoresAdapter", _load("watchword.stores", kind, "store.kind"))
+
+
+def keys_adapter(kind: str) -> KeysAdapter:
+    """Return the key provider of that name. Raises `ConfigError`."""
+    return cast("KeysAdapter", _load("watchword.keys", kind, "keys.kind"))
+
+
+def make_carriers(config: Config) -> dict[str, Carrier]:
+    """Make every configured carrier; none is opened yet.
+
+    Raises `ConfigError` with one line for each that is unknown, wrongly set up, or not
+    made for this world.
+    """
+    made: dict[str, Carrier] = {}
+    faults: list[str] = []
+    for name, table in config.carriers.tables.items():
+        try:
+            adapter = cast("CarrierAdapter", _load("watchword.carriers", name, "carriers"))
+            carrier = adapter.create(table)
+        except ConfigError as error:
+            faults.extend(error.lines)
+            continue
+        except ValueError as error:
+            faults.append(str(error))
+            continue
+        if config.world in carrier.capabilities.worlds:
+            made[name] = carrier
+        else:
+            faults.append(f"carriers.{name}: does not load in a {config.world} world")
+    if faults:
+        raise ConfigError(*faults)
+    return made
+
+
+def _load(group: str, name: str, where: str) -> object:
+    found = [point for point in entry_points(group=group) if point.name == name]
+    if not found:
+        raise ConfigError(f"{where}: no adapter of the name {name!r} is installed")
+    try:
+        return found[0].load()
+    except ImportError as error:
+        missing = error.name or "a library"
+        raise ConfigError(f"{where}: the adapter {name!r} needs {missing}") from error

@@ -1,0 +1,218 @@
+"""What every outbox must do: subclass, and give it a `harness` fixture."""
+
+import asyncio
+
+import pytest
+
+from watchword.core.ports import HOUR, MINUTE, SECOND
+from watchword.delivery.carrier import Receipt, ReceiptState
+from watchword.delivery.outbox import (
+    Claim,
+    OutboxDepth,
+    Result,
+    ResultKind,
+    Send,
+    SendError,
+    SendState,
+)
+from watchword.testing import verification_cases as cases
+from watchword.testing.verification_cases import CASE, LEASE, LIMITS, Harness
+from watchword.verification.model import State
+
+
+class OutboxContract:
+    """The suite behind the MUSTs of `Outbox`; needs pytest-asyncio in auto mode.
+
+    The harness begins empty; its clock stands still unless a test moves it.
+    """
+
+    @pytest.fixture
+    def harness(self) -> Harness:
+        """Return an empty store and its clock."""
+        raise NotImplementedError("override the harness fixture")
+
+    async def test_a_claim_holds_what_a_message_needs(self, harness: Harness) -> None:
+        """The send with its attempt counted, and the verification's sealed parts."""
+        await harness.verification.start(cases.start(1, CASE._replace(custom=1)))
+        (claim,) = await self._claim(harness)
+        draft = cases.draft(1, CASE._replace(custom=1))
+        assert claim[1:] == (draft.phone_sealed, draft.custom_sealed, draft.message)
+        assert (claim.send.attempts, claim.send.lease_time) == (1, harness.clock.now() + LEASE)
+
+    async def test_a_send_is_leased_to_one(self, harness: Harness) -> None:
+        """Claims at once share the work, and none of it twice; oldest due first."""
+        for number in range(10):
+            await harness.verification.start(cases.start(number, CASE._replace(phone=number)))
+            harness.clock.advance(1)
+        parts = await asyncio.gather(*(self._claim(harness, limit=4) for _ in range(4)))
+        taken = [claim.send.send_id for part in parts for claim in part]
+        assert taken == [cases.send_id(number) for number in range(10)]
+        assert await self._claim(harness) == []
+
+    async def test_a_submitted_send_is_done(self, harness: Harness) -> None:
+        """It keeps the carrier's name for it, and waits no more."""
+        await harness.verification.start(cases.start(1))
+        (claim,) = await self._claim(harness)
+        harness.published.clear()
+        send = await self._settle(harness, claim, ResultKind.SUBMITTED)
+        assert (send.state, send.provider_id) == (SendState.SUBMITTED, "provider-1")
+        assert harness.published == [cases.verification_id(1)]
+        assert await harness.outbox.next_due_time() is None
+        assert await harness.outbox.depth() == OutboxDepth(0, 0)
+        snapshot = await self._verification(harness)
+        assert snapshot == (State.PENDING, (send,))
+
+    async def test_a_refusal_fails_the_verification(self, harness: Harness) -> None:
+        """With its last live send a verification FAILS."""
+        await harness.verification.start(cases.start(1))
+        (claim,) = await self._claim(harness)
+        send = await self._settle(harness, claim, ResultKind.REJECTED)
+        assert (send.state, send.error_reason) == (SendState.FAILED, SendError.DELIVERY_REFUSED)
+        assert await self._verification(harness) == (State.FAILED, (send,))
+
+    async def test_another_live_send_keeps_it_pending(self, harness: Harness) -> None:
+        """A refused resend does not end what an earlier message may still approve."""
+        await harness.verification.start(cases.start(1))
+        (first,) = await self._claim(harness)
+        await self._settle(harness, first, ResultKind.SUBMITTED)
+        harness.clock.advance(30 * SECOND)
+        await harness.verification.resend(cases.resend(1, 2))
+        (second,) = await self._claim(harness)
+        await self._settle(harness, second, ResultKind.REJECTED)
+        state, sends = await self._verification(harness)
+        assert (state, [s.state for s in sends]) == (
+            State.PENDING,
+            [SendState.SUBMITTED, SendState.FAILED],
+        )
+
+    async def test_an_unreachable_carrier_is_tried_again(self, harness: Harness) -> None:
+        """After a wait, by the carrier that takes over; the attempt has another name."""
+        await harness.verification.start(cases.start(1))
+        (claim,) = await self._claim(harness)
+        send = await self._settle(harness, claim, ResultKind.UNREACHABLE, next_carrier="other")
+        assert (send.state, send.carrier) == (SendState.QUEUED, "other")
+        due = await harness.outbox.next_due_time()
+        assert due is not None
+        assert due > harness.clock.now()
+        assert await self._claim(harness) == []
+        harness.clock.set(due)
+        (again,) = await self._claim(harness)
+        assert again.send.attempts == 2
+        assert again.send.attempt_id != claim.send.attempt_id
+
+    async def test_a_lost_lease_is_in_doubt(self, harness: Harness) -> None:
+        """The message may have left: it is repeated once, charged, and then called unknown."""
+        await harness.verification.start(cases.start(1))
+        await self._claim(harness)
+        harness.clock.advance(LEASE)
+        (again,) = await self._claim(harness)
+        assert (again.send.attempts, again.send.doubts) == (2, 1)
+        index = cases.phone_index()
+        usage = await harness.verification.usage(cases.ACCOUNT, cases.APPLICATION, index, index)
+        assert (len(usage.sends), usage.budget.day_used) == (2, 2)
+        harness.clock.advance(LEASE)
+        assert await self._claim(harness) == []
+        state, (send,) = await self._verification(harness)
+        assert (send.state, send.error_reason) == (SendState.SUBMITTED, SendError.OUTCOME_UNKNOWN)
+        assert state is State.PENDING
+
+    async def test_a_result_of_a_lost_attempt_changes_nothing(self, harness: Harness) -> None:
+        """Only the attempt that is under way may end the send."""
+        await harness.verification.start(cases.start(1))
+        (lost,) = await self._claim(harness)
+        harness.clock.advance(LEASE)
+        (current,) = await self._claim(harness)
+        assert await self._settle(harness, lost, ResultKind.REJECTED) == current.send
+        settled = await self._settle(harness, current, ResultKind.SUBMITTED)
+        assert await self._settle(harness, current, ResultKind.REJECTED) == settled
+
+    async def test_what_is_not_wanted_is_not_sent(self, harness: Harness) -> None:
+        """The code of a canceled or expired verification never leaves."""
+        for number in (1, 2):
+            await harness.verification.start(cases.start(number, CASE._replace(phone=number)))
+        await harness.verification.cancel(cases.cancel(1))
+        (claim,) = await self._claim(harness)
+        assert claim.send.send_id == cases.send_id(2)
+        await self._settle(harness, claim, ResultKind.THROTTLED)
+        harness.clock.advance(10 * MINUTE)
+        assert await self._claim(harness) == []
+        assert await harness.outbox.depth() == OutboxDepth(0, 0)
+
+    async def test_what_other_accounts_used_up_is_withheld(self, harness: Harness) -> None:
+        """A phone that others sent to is not sent to; it looks like a carrier's refusal."""
+        other = CASE._replace(
+            account_id=cases.OTHER_ACCOUNT, application_id=cases.OTHER_APPLICATION
+        )
+        await harness.verification.start(cases.start(1))
+        await harness.verification.start(cases.start(2, other))
+        (claim,) = await self._claim(harness)
+        assert claim.send.send_id == cases.send_id(1)
+        got = await harness.verification.get(
+            cases.verification_id(2), other.account_id, other.application_id
+        )
+        assert got.verification.state is State.FAILED
+        assert got.sends[0].error_reason is SendError.DELIVERY_REFUSED
+
+    async def test_receipts_only_move_forward(self, harness: Harness) -> None:
+        """A receipt may overtake its attempt's result; a second one changes nothing."""
+        await harness.verification.start(cases.start(1))
+        receipt = Receipt(cases.send_id(1), ReceiptState.DELIVERED)
+        early = await harness.outbox.receive(receipt)
+        assert early is not None
+        assert early.state is SendState.QUEUED
+        (claim,) = await self._claim(harness)
+        delivered = await harness.outbox.receive(receipt)
+        assert delivered is not None
+        assert delivered.state is SendState.DELIVERED
+        assert await self._settle(harness, claim, ResultKind.UNREACHABLE) == delivered
+        late = Receipt(cases.send_id(1), ReceiptState.UNDELIVERED)
+        assert await harness.outbox.receive(late) == delivered
+
+    async def test_an_unknown_send_is_none(self, harness: Harness) -> None:
+        """Results and receipts of what is not there are no error."""
+        result = Result(cases.send_id(1), 1, ResultKind.SUBMITTED)
+        assert await harness.outbox.settle(result, LIMITS) is None
+        receipt = Receipt(cases.send_id(1), ReceiptState.DELIVERED)
+        assert await harness.outbox.receive(receipt) is None
+
+    async def test_a_notice_is_claimed_and_swept(self, harness: Harness) -> None:
+        """A notice stands for itself: sent without a verification, deleted when it is old."""
+        await harness.verification.rebind(cases.rebind(notice=1))
+        (claim,) = await self._claim(harness)
+        assert (claim.recipient_sealed, claim.message) == (claim.send.recipient_sealed, "")
+        assert claim.send.recipient_sealed
+        await self._settle(harness, claim, ResultKind.SUBMITTED)
+        harness.clock.advance(HOUR + 1)
+        assert await harness.verification.sweep(HOUR, 10) == 1
+        assert await self._settle_unknown(harness, claim) is None
+
+    async def test_depth_counts_what_waits(self, harness: Harness) -> None:
+        """The age is that of the send that has been due the longest."""
+        for number in range(3):
+            await harness.verification.start(cases.start(number, CASE._replace(phone=number)))
+            harness.clock.advance(SECOND)
+        assert await harness.outbox.depth() == OutboxDepth(3, 3 * SECOND)
+
+    async def _claim(self, harness: Harness, limit: int = 100) -> list[Claim]:
+        return await harness.outbox.claim(limit, LEASE, LIMITS)
+
+    async def _settle(
+        self, harness: Harness, claim: Claim, kind: ResultKind, next_carrier: str = ""
+    ) -> Send:
+        send = claim.send
+        result = Result(
+            send.send_id, send.attempts, kind, "provider-1", jitter=0.5, next_carrier=next_carrier
+        )
+        settled = await harness.outbox.settle(result, LIMITS)
+        assert settled is not None
+        return settled
+
+    async def _settle_unknown(self, harness: Harness, claim: Claim) -> Send | None:
+        result = Result(claim.send.send_id, claim.send.attempts, ResultKind.SUBMITTED)
+        return await harness.outbox.settle(result, LIMITS)
+
+    async def _verification(self, harness: Harness) -> tuple[State, tuple[Send, ...]]:
+        got = await harness.verification.get(
+            cases.verification_id(1), cases.ACCOUNT, cases.APPLICATION
+        )
+        return got.verification.state, got.sends

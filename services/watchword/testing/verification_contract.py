@@ -1,0 +1,456 @@
+"""What every verification store must do: subclass, and give it a `harness` fixture."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Iterable
+
+import pytest
+
+from watchword.core.errors import DomainError, FailedPrecondition, NotFound, Reason
+from watchword.core.ports import DAY, HOUR, MINUTE, SECOND
+from watchword.delivery.outbox import OUTBOX_TOPIC, SendState
+from watchword.tenancy.model import Resend
+from watchword.testing import verification_cases as cases
+from watchword.testing.verification_cases import CASE, RIGHT, WRONG, Harness
+from watchword.verification.model import RejectionReason, State
+from watchword.verification.store import CheckOutcome, Snapshot
+
+
+async def outcomes(calls: Iterable[Awaitable[object]]) -> list[object]:
+    """Return what calls made at once came to; a `DomainError` counts as an outcome."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for outcome in found:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, DomainError):
+            raise outcome
+    return list(found)
+
+
+class VerificationStoreContract:
+    """The suite behind the MUSTs of `VerificationStore`; needs pytest-asyncio in auto mode.
+
+    The harness begins empty; its clock stands still unless a test moves it.
+    """
+
+    @pytest.fixture
+    def harness(self) -> Harness:
+        """Return an empty store and its clock."""
+        raise NotImplementedError("override the harness fixture")
+
+    async def test_a_start_is_read_back_whole(self, harness: Harness) -> None:
+        """What Start returns is what Get returns, and what the draft said."""
+        store, clock = harness.verification, harness.clock
+        started = await store.start(cases.start(1))
+        row = started.snapshot.verification
+        now = clock.now()
+        assert row == cases.draft(1)._replace(
+            send_count=1,
+            create_time=now,
+            update_time=now,
+            expire_time=now + 10 * MINUTE,
+            next_send_time=now + 30 * SECOND,
+        )
+        assert (started.created, started.replayed) == (True, False)
+        assert repr(await self._get(harness, 1)) == repr(started.snapshot)
+        assert [send.state for send in started.snapshot.sends] == [SendState.QUEUED]
+
+    async def test_what_changed_is_published(self, harness: Harness) -> None:
+        """The verification's id and the outbox are told of, after the start and the check."""
+        await harness.verification.start(cases.start(1))
+        assert set(harness.published) == {cases.verification_id(1), OUTBOX_TOPIC}
+        harness.published.clear()
+        await harness.verification.check(cases.check(1))
+        assert harness.published == [cases.verification_id(1)]
+
+    async def test_a_refused_start_changes_nothing(self, harness: Harness) -> None:
+        """A second start within the cool-down is refused, and nobody is told of anything."""
+        store = harness.verification
+        before = (await store.start(cases.start(1))).snapshot
+        harness.published.clear()
+        with pytest.raises(DomainError) as refusal:
+            await store.start(cases.start(2))
+        assert (refusal.value.reason, refusal.value.retry_after) == (
+            Reason.SEND_COOLDOWN,
+            30 * SECOND,
+        )
+        assert await self._get(harness, 1) == before
+        assert harness.published == []
+
+    async def test_c019_a_check_before_any_start_finds_nothing(self, harness: Harness) -> None:
+        """An unknown id is NOT_FOUND."""
+        with pytest.raises(NotFound):
+            await harness.verification.check(cases.check(1))
+
+    async def test_c044_anothers_verification_is_unknown(self, harness: Harness) -> None:
+        """Neither account nor application reaches what is not its own; nothing changes."""
+        store = harness.verification
+        before = (await store.start(cases.start(1))).snapshot
+        for other in (
+            CASE._replace(account_id=cases.OTHER_ACCOUNT),
+            CASE._replace(application_id=cases.OTHER_APPLICATION),
+        ):
+            for call in (
+                store.check(cases.check(1, RIGHT, other)),
+                store.cancel(cases.cancel(1, other)),
+                store.resend(cases.resend(1, 9, other)),
+                store.get(cases.verification_id(1), other.account_id, other.application_id),
+            ):
+                with pytest.raises(NotFound):
+                    await call
+            assert await store.list(cases.page(other)) == []
+        assert await self._get(harness, 1) == before
+
+    async def test_c001_five_wrong_codes_end_it(self, harness: Harness) -> None:
+        """The right code after five wrong ones is rejected: EXHAUSTED, never approved."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        left = [(await store.check(cases.check(1, WRONG))).checks_remaining for _ in range(5)]
+        assert left == [4, 3, 2, 1, 0]
+        last = await store.check(cases.check(1))
+        assert (last.approved, last.rejection) == (False, RejectionReason.EXHAUSTED)
+        assert (await self._get(harness, 1)).verification.state is State.EXHAUSTED
+
+    async def test_c003_the_budget_of_a_phone_outlives_its_verifications(
+        self, harness: Harness
+    ) -> None:
+        """New verifications never refill it: at most ten comparisons in any 24 hours."""
+        store, clock = harness.verification, harness.clock
+        compared: list[int] = []
+        for number in range(1, 49):
+            await outcomes([store.start(cases.start(number))])
+            made = await outcomes(store.check(cases.check(n, WRONG)) for n in (number, 1))
+            compared += [clock.now() for o in made if isinstance(o, CheckOutcome) and o.compared]
+            clock.advance(HOUR)
+        assert len(compared) > 10
+        for end in compared:
+            assert sum(end - DAY < time <= end for time in compared) <= 10
+
+    async def test_c007_expiry_is_sharp_and_sticky(self, harness: Harness) -> None:
+        """At its expire time a verification is over, and stays so when the clock steps back."""
+        store, clock = harness.verification, harness.clock
+        await store.start(cases.start(1))
+        clock.advance(10 * MINUTE)
+        outcome = await store.check(cases.check(1))
+        assert (outcome.approved, outcome.rejection) == (False, RejectionReason.EXPIRED)
+        clock.advance(-5 * MINUTE)
+        again = await store.check(cases.check(1))
+        assert (again.approved, again.rejection) == (False, RejectionReason.EXPIRED)
+
+    async def test_c007_the_last_millisecond_counts(self, harness: Harness) -> None:
+        """A right code just before the expire time is approved."""
+        await harness.verification.start(cases.start(1))
+        harness.clock.advance(10 * MINUTE - 1)
+        assert (await harness.verification.check(cases.check(1))).approved
+
+    async def test_get_writes_the_expiry_that_it_sees(self, harness: Harness) -> None:
+        """Get and List of what is over say EXPIRED, tell the bus, and clear what is personal."""
+        store, clock = harness.verification, harness.clock
+        for number, case in ((1, CASE), (2, CASE._replace(phone=1))):
+            await store.start(cases.start(number, case))
+        clock.advance(10 * MINUTE)
+        harness.published.clear()
+        row = (await self._get(harness, 1)).verification
+        assert (row.state, row.phone_sealed, row.limits_index) == (State.EXPIRED, b"", b"")
+        listed = await store.list(cases.page(state=State.EXPIRED))
+        assert [s.verification.state for s in listed] == [State.EXPIRED] * 2
+        assert await store.list(cases.page(state=State.PENDING)) == []
+        assert Counter(harness.published) == Counter(map(cases.verification_id, (1, 2)))
+
+    async def test_c020_every_part_of_the_tuple_must_fit(self, harness: Harness) -> None:
+        """A right code for another purpose, action or binding is charged and rejected."""
+        store = harness.verification
+        case = CASE._replace(binding=1)
+        await store.start(cases.start(1, case))
+        for wrong in (
+            case._replace(purpose="pay"),
+            case._replace(action=2),
+            case._replace(binding=2),
+        ):
+            outcome = await store.check(cases.check(1, RIGHT, wrong))
+            assert (outcome.approved, outcome.compared) == (False, 1)
+            assert outcome.rejection is RejectionReason.BINDING_MISMATCH
+        right = await store.check(cases.check(1, RIGHT, case))
+        assert right.approved
+        assert right.snapshot.verification.checks_used == 4
+
+    async def test_c021_an_approved_code_is_used_up(self, harness: Harness) -> None:
+        """A second right code, without a request id, is ALREADY_USED."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        assert (await store.check(cases.check(1))).approved
+        again = await store.check(cases.check(1))
+        assert (again.approved, again.rejection) == (False, RejectionReason.ALREADY_USED)
+
+    async def test_c025_one_of_many_right_codes_is_approved(self, harness: Harness) -> None:
+        """64 right codes at once: one approval, 63 rejections, one change published."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        harness.published.clear()
+        made = await outcomes(store.check(cases.check(1)) for _ in range(64))
+        checks = [o for o in made if isinstance(o, CheckOutcome)]
+        assert len(checks) == 64
+        assert Counter(o.rejection for o in checks if not o.approved) == {
+            RejectionReason.ALREADY_USED: 63
+        }
+        assert harness.published == [cases.verification_id(1)]
+        row = (await self._get(harness, 1)).verification
+        assert (row.version, row.checks_used) == (2, 1)
+
+    async def test_c026_of_many_wrong_codes_five_are_compared(self, harness: Harness) -> None:
+        """64 wrong codes at once: five comparisons, the rest refused before any."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        made = await outcomes(store.check(cases.check(1, WRONG)) for _ in range(64))
+        assert sum(o.compared for o in made if isinstance(o, CheckOutcome)) == 5
+        row = (await self._get(harness, 1)).verification
+        assert (row.state, row.checks_used) == (State.EXHAUSTED, 5)
+        assert len((await self._usage(harness)).guesses.wrong) == 5
+
+    @pytest.mark.parametrize("place", [0, 1, 31, 63])
+    async def test_c027_at_the_boundary_the_first_one_decides(
+        self, harness: Harness, place: int
+    ) -> None:
+        """With one attempt left, a right code among wrong ones wins or all is exhausted."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        for _ in range(4):
+            await store.check(cases.check(1, WRONG))
+        codes = [WRONG] * 63
+        codes.insert(place, RIGHT)
+        made = await outcomes(store.check(cases.check(1, code)) for code in codes)
+        checks = [o for o in made if isinstance(o, CheckOutcome)]
+        assert sum(o.compared for o in checks) == 1
+        approvals = sum(o.approved for o in checks)
+        row = (await self._get(harness, 1)).verification
+        assert (row.state, approvals) in ((State.APPROVED, 1), (State.EXHAUSTED, 0))
+        assert row.checks_used == 5
+
+    @pytest.mark.parametrize("check_first", [True, False])
+    async def test_c028_check_and_cancel_never_both_win(
+        self, harness: Harness, check_first: bool
+    ) -> None:
+        """Whichever comes second meets the first one's terminal state."""
+        store = harness.verification
+        case = [CASE._replace(phone=n) for n in range(40)]
+        for number in range(40):
+            await store.start(cases.start(number, case[number]))
+        for number in range(40):
+            calls: list[Awaitable[object]] = [
+                store.check(cases.check(number, RIGHT, case[number])),
+                store.cancel(cases.cancel(number, case[number])),
+            ]
+            made = await outcomes(calls if check_first else calls[::-1])
+            approved = any(isinstance(o, CheckOutcome) and o.approved for o in made)
+            canceled = any(isinstance(o, Snapshot) for o in made)
+            assert approved != canceled
+            row = (await self._get(harness, number)).verification
+            assert row.state is (State.APPROVED if approved else State.CANCELED)
+
+    async def test_c030_a_storm_of_starts_makes_one(self, harness: Harness) -> None:
+        """50 starts at once: one verification, one send, the rest told to wait."""
+        store = harness.verification
+        made = await outcomes(store.start(cases.start(n)) for n in range(50))
+        refused = [o for o in made if isinstance(o, DomainError)]
+        assert Counter(o.reason for o in refused) == {Reason.SEND_COOLDOWN: 49}
+        (only,) = await store.list(cases.page())
+        assert only.verification.send_count == 1
+        assert (await harness.outbox.depth()).waiting == 1
+        assert len((await self._usage(harness)).sends) == 1
+
+    async def test_c034_one_request_id_has_one_effect(self, harness: Harness) -> None:
+        """20 starts of one request id: one effect, 20 equal answers."""
+        store = harness.verification
+        made = await outcomes(
+            store.start(cases.start(n, request=cases.request(1, "start"))) for n in range(20)
+        )
+        snapshots = {repr(o.snapshot) for o in made if not isinstance(o, DomainError)}  # type: ignore[attr-defined]
+        assert len(made) == 20
+        assert len(snapshots) == 1
+        assert len(await store.list(cases.page())) == 1
+
+    async def test_c034_a_request_id_belongs_to_its_body(self, harness: Harness) -> None:
+        """Another body under a known id is refused; another method or application is not."""
+        store, clock = harness.verification, harness.clock
+        await store.start(cases.start(1, request=cases.request(1, "start")))
+        with pytest.raises(FailedPrecondition) as mismatch:
+            await store.start(cases.start(2, request=cases.request(1, "start", body=2)))
+        assert mismatch.value.reason is Reason.REQUEST_ID_MISMATCH
+        await store.check(cases.check(1, WRONG, request=cases.request(1, "check")))
+        other = CASE._replace(application_id=cases.OTHER_APPLICATION, phone=7)
+        made = await store.start(
+            cases.start(3, other, request=cases.request(1, "start", case=other))
+        )
+        assert made.created
+        clock.advance(DAY)
+        again = await store.start(cases.start(4, request=cases.request(1, "start", body=2)))
+        assert again.created
+
+    async def test_c034_a_check_replays_its_own_outcome(self, harness: Harness) -> None:
+        """A repeated check answers as it did, charges nothing, and stays true after approval."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        wrong = cases.check(1, WRONG, request=cases.request(1, "check"))
+        right = cases.check(1, RIGHT, request=cases.request(2, "check"))
+        first = [await store.check(wrong), await store.check(right)]
+        again = [await store.check(wrong), await store.check(right)]
+        assert [(o.approved, o.rejection, o.checks_remaining) for o in first] == [
+            (o.approved, o.rejection, o.checks_remaining) for o in again
+        ]
+        assert [(o.replayed, o.compared) for o in again] == [(True, 0), (True, 0)]
+        assert (await self._get(harness, 1)).verification.checks_used == 2
+
+    async def test_another_action_takes_the_place(self, harness: Harness) -> None:
+        """It cancels the pending one and begins anew; another binding never sees it."""
+        store, clock = harness.verification, harness.clock
+        await store.start(cases.start(1))
+        clock.advance(30 * SECOND)
+        second = await store.start(cases.start(2, CASE._replace(action=2)))
+        assert second.created
+        assert (await self._get(harness, 1)).verification.state is State.CANCELED
+        clock.advance(MINUTE)
+        third = await store.start(cases.start(3, CASE._replace(binding=3)))
+        assert third.created
+        assert (await self._get(harness, 2)).verification.state is State.PENDING
+
+    async def test_a_start_of_the_same_is_a_resend(self, harness: Harness) -> None:
+        """The same id comes back with a second send and the old expiry."""
+        store, clock = harness.verification, harness.clock
+        first = (await store.start(cases.start(1))).snapshot.verification
+        clock.advance(30 * SECOND)
+        again = await store.start(cases.start(2))
+        row = again.snapshot.verification
+        assert (again.created, row.verification_id) == (False, cases.verification_id(1))
+        assert (row.send_count, row.expire_time) == (2, first.expire_time)
+        assert [send.send_id for send in again.snapshot.sends] == list(
+            map(cases.send_id, (1, 2))
+        )
+
+    async def test_a_resend_with_a_new_code_supersedes(self, harness: Harness) -> None:
+        """NEW moves the generation on; the old code is SUPERSEDED, the new one right."""
+        store, clock = harness.verification, harness.clock
+        case = CASE._replace(resend=Resend.NEW)
+        await store.start(cases.start(1, case))
+        clock.advance(30 * SECOND)
+        resent = await store.resend(cases.resend(1, 2, case))
+        assert [send.generation for send in resent.snapshot.sends] == [0, 1]
+        old = await store.check(cases.check(1, 0b01, case))
+        assert old.rejection is RejectionReason.SUPERSEDED
+        assert (await store.check(cases.check(1, 0b10, case))).approved
+
+    async def test_a_resend_of_what_has_ended_is_refused(self, harness: Harness) -> None:
+        """VERIFICATION_CLOSED; an expiry noticed on the way is kept."""
+        store, clock = harness.verification, harness.clock
+        await store.start(cases.start(1))
+        clock.advance(10 * MINUTE)
+        with pytest.raises(FailedPrecondition) as refusal:
+            await store.resend(cases.resend(1, 2))
+        assert refusal.value.reason is Reason.VERIFICATION_CLOSED
+        clock.advance(-MINUTE)
+        assert (await self._get(harness, 1)).verification.state is State.EXPIRED
+
+    async def test_a_cancel_is_idempotent(self, harness: Harness) -> None:
+        """A second cancel changes nothing; one after an approval is refused."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        first = await store.cancel(cases.cancel(1))
+        assert await store.cancel(cases.cancel(1)) == first
+        other = CASE._replace(phone=1)
+        await store.start(cases.start(2, other))
+        await store.check(cases.check(2, RIGHT, other))
+        with pytest.raises(FailedPrecondition):
+            await store.cancel(cases.cancel(2, other))
+
+    async def test_an_approval_forgives_the_sends(self, harness: Harness) -> None:
+        """Sends followed by an approval count no more; a caller's own code proves nothing."""
+        store = harness.verification
+        await store.start(cases.start(1))
+        await store.check(cases.check(1))
+        assert (await self._usage(harness)).sends == ()
+        own = CASE._replace(phone=1, custom=7)
+        await store.start(cases.start(2, own))
+        assert (await store.check(cases.check(2, RIGHT, own))).approved
+        assert len((await self._usage(harness, own)).sends) == 1
+
+    async def test_pending_ids_counts_to_two(self, harness: Harness) -> None:
+        """Ids in time for the tuple; without a binding any will do."""
+        store, clock = harness.verification, harness.clock
+        for number in (1, 2, 3):
+            await store.start(cases.start(number, CASE._replace(binding=number, purpose="login")))
+            clock.advance(2 * MINUTE)
+
+        async def ids(binding: bytes | None, purpose: str = "login") -> list[str]:
+            index = cases.phone_index()
+            return await store.pending_ids(cases.APPLICATION, index, purpose, binding)
+
+        assert await ids(None) == list(map(cases.verification_id, (1, 2)))
+        assert await ids(cases.binding_key(CASE._replace(binding=3))) == [cases.verification_id(3)]
+        assert await ids(b"") == []
+        assert await ids(None, "pay") == []
+        clock.advance(6 * MINUTE)
+        assert await ids(None) == [cases.verification_id(3)]
+
+    async def test_pages_follow_each_other(self, harness: Harness) -> None:
+        """Newest first, each once, filtered by state and by phone."""
+        store = harness.verification
+        for number in range(1, 8):
+            await store.start(cases.start(number, CASE._replace(phone=number)))
+        await store.cancel(cases.cancel(3))
+        seen: list[str] = []
+        while part := await store.list(cases.page(before=seen[-1] if seen else "", limit=3)):
+            seen += [s.verification.verification_id for s in part]
+        assert seen == [cases.verification_id(n) for n in range(7, 0, -1)]
+        (canceled,) = await store.list(cases.page(state=State.CANCELED))
+        assert canceled.verification.verification_id == cases.verification_id(3)
+        by_phone = cases.page()._replace(phone_index=cases.phone_index(CASE._replace(phone=5)))
+        assert [s.verification.verification_id for s in await store.list(by_phone)] == [
+            cases.verification_id(5)
+        ]
+
+    async def test_c013_a_rebind_opens_a_hard_stop_after_its_delay(self, harness: Harness) -> None:
+        """100 failures in a row stop an approved phone until a re-bind comes due."""
+        store, clock = harness.verification, harness.clock
+        await store.start(cases.start(0))
+        await store.check(cases.check(0))
+        number = 1
+        while (await self._usage(harness)).guesses.in_a_row < 100:
+            await outcomes([store.start(cases.start(number))])
+            await outcomes([store.check(cases.check(number, WRONG))])
+            clock.advance(HOUR)
+            number += 1
+        with pytest.raises(DomainError) as stopped:
+            await store.start(cases.start(number))
+        assert stopped.value.reason is Reason.GUESS_BUDGET_EXHAUSTED
+        effective = (await store.rebind(cases.rebind(notice=9_000))).effective_time
+        assert effective == clock.now() + cases.REBIND_DELAY
+        assert (await store.rebind(cases.rebind())).effective_time == effective
+        clock.advance(cases.REBIND_DELAY)
+        await store.start(cases.start(number))
+        assert (await store.check(cases.check(number))).approved
+
+    async def test_sweep_expires_then_deletes(self, harness: Harness) -> None:
+        """In batches, until nothing is left of a verification past its retention."""
+        store, clock = harness.verification, harness.clock
+        for number in range(5):
+            await store.start(
+                cases.start(
+                    number, CASE._replace(phone=number), request=cases.request(number, "start")
+                )
+            )
+        clock.advance(10 * MINUTE)
+        assert await store.sweep(DAY, 3) == 3
+        assert await store.sweep(DAY, 3) == 2
+        clock.advance(DAY + 1)
+        while await store.sweep(DAY, 3):
+            pass
+        assert await store.list(cases.page()) == []
+        assert (await self._usage(harness)).sends == ()
+        with pytest.raises(NotFound):
+            await self._get(harness, 1)
+
+    async def _get(self, harness: Harness, number: int) -> Snapshot:
+        return await harness.verification.get(
+            cases.verification_id(number), cases.ACCOUNT, cases.APPLICATION
+        )
+
+    async def _usage(self, harness: Harness, case: cases.Case = CASE) -> "cases.PhoneUsage":
+        index = cases.phone_index(case)
+        return await harness.verification.usage(case.account_id, case.application_id, index, index)

@@ -1,0 +1,124 @@
+"""The same commands, drawn at random, come out the same in memory and in SQLite."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from watchword.account.model import AccountPatch, ApplicationPatch, Lifetime
+from watchword.account.store import AccountStore, ListQuery
+from watchword.audit.leaf import LeafMaker
+from watchword.core.errors import DomainError
+from watchword.core.ports import DAY, HOUR
+from watchword.tenancy.model import Scope
+from watchword.testing.account_cases import (
+    OPERATOR,
+    A,
+    B,
+    admin_of,
+    application_of,
+    credential_of,
+    id_of,
+    key_of,
+    number_of,
+)
+from watchword.testing.carriers import FakeBus
+from watchword.testing.clock import FakeClock
+from watchword.testing.entropy import SeededEntropy
+from watchword.testing.keys import MemoryKeyProvider
+from watchword.testing.memory_account import MemoryAccountStore
+from watchword_adapters.stores.sqlite.stores import SqliteStores
+
+Command = Callable[[AccountStore], Awaitable[object]]
+
+ACCOUNTS = st.sampled_from([A.account_id, B.account_id])
+CALLERS = st.sampled_from([OPERATOR, admin_of(A.account_id), admin_of(B.account_id)])
+LETTERS = st.sampled_from("12")
+REQUESTS = st.none() | st.builds(
+    key_of, st.sampled_from("xy"), body=st.sampled_from([b"one!", b"two!"])
+)
+ID = "spiffe://mesh/ns/a/sa/web"
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> Command:
+    caller, account_id, request = draw(CALLERS), draw(ACCOUNTS), draw(REQUESTS)
+    letter, place = draw(LETTERS), id_of("AP", draw(LETTERS))
+    application = application_of(account_id, letter)
+    account = AccountPatch(regions=draw(st.none() | st.just(("DE",))), activate=draw(st.booleans()))
+    changed = ApplicationPatch(
+        display_name=draw(st.none() | st.sampled_from(["p", "q"])),
+        regions=draw(st.none() | st.just(frozenset({"US"}))),
+        spiffe_ids=draw(st.none() | st.sampled_from([(), (ID,)])),
+        spiffe_scopes=draw(st.none() | st.just(frozenset({Scope.HOLD}))),
+    )
+    credential = credential_of(account_id, draw(st.sampled_from(["", place])), letter)
+    lifetime = draw(st.sampled_from([Lifetime(), Lifetime(ttl=HOUR), Lifetime(expire_time=1)]))
+    number = number_of(place, draw(st.integers(0, 11)))
+    choices: list[Command] = [
+        lambda s: s.update_account(account_id, account, caller, request),
+        lambda s: s.suspend_account(account_id, "why", caller, request),
+        lambda s: _once(
+            s.application(application.application_id),
+            lambda: s.create_application(application, caller, request),
+        ),
+        lambda s: s.update_application(place, changed, caller, request),
+        lambda s: _once(
+            s.credential(credential.credential_id),
+            lambda: s.create_credential(credential, lifetime, caller, request),
+        ),
+        lambda s: s.revoke_credential(credential.credential_id, caller, request),
+        lambda s: s.create_test_number(number, caller, request),
+        lambda s: s.delete_test_number(place, number.phone_index, caller, request),
+        lambda s: s.application_by_spiffe(ID),
+        lambda s: s.list_applications(ListQuery(account_id, "", "", 10)),
+        lambda s: s.list_credentials(ListQuery(account_id, place, "", 1)),
+        lambda s: s.list_test_numbers(ListQuery(account_id, place, "", 3)),
+    ]
+    return draw(st.sampled_from(choices))
+
+
+async def _once(found: Awaitable[object], make: Callable[[], Awaitable[object]]) -> object:
+    """Make what is not there yet: ids are random, and no two drafts ever share one."""
+    return await make() if await found is None else None
+
+
+async def outcome(store: AccountStore, command: Command) -> object:
+    try:
+        return await command(store)
+    except DomainError as error:
+        return type(error), error.reason, error.field
+
+
+async def compare(path: Path, steps: list[tuple[Command, int]]) -> None:
+    provider, clock, bus = MemoryKeyProvider(), FakeClock(), FakeBus()
+    memory = MemoryAccountStore(clock, bus, LeafMaker(provider))
+    stores = await SqliteStores.open(
+        path,
+        world="dev",
+        clock=clock,
+        bus=bus,
+        provider=provider,
+        create=True,
+        entropy=SeededEntropy(),
+    )
+    try:
+        for draft in (A, B):
+            for store in (memory, stores.account):
+                await store.create_account(draft, OPERATOR, None)
+        for command, wait in steps:
+            expected = await outcome(memory, command)
+            assert await outcome(stores.account, command) == expected
+            clock.advance(wait)
+    finally:
+        await stores.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(commands(), st.sampled_from([0, 1, HOUR, DAY])), max_size=30))
+def test_memory_and_sqlite_agree(steps: list[tuple[Command, int]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(compare(Path(directory) / "watchword.db", steps))
