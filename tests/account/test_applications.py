@@ -164,17 +164,17 @@ async def test_a_workload_speaks_for_one_application(room: Room) -> None:
         application_id=first, spiffe_ids=[WORKLOAD], spiffe_scopes=["verification.start"]
     )
     await room.call(
-        owner, room.servicer.UpdateApplication, update(mapped, "spiffe_ids", "spiffe_scopes")
+        OPERATOR, room.servicer.UpdateApplication, update(mapped, "spiffe_ids", "spiffe_scopes")
     )
     found = await room.directory.application_by_spiffe(WORKLOAD)
     assert found is not None
     assert found.application_id == first
     taken = pb.Application(application_id=second, spiffe_ids=[WORKLOAD])
     with pytest.raises(InvalidArgument) as caught:
-        await room.call(other, room.servicer.UpdateApplication, update(taken, "spiffe_ids"))
+        await room.call(OPERATOR, room.servicer.UpdateApplication, update(taken, "spiffe_ids"))
     assert caught.value.field == "spiffe_ids"
     dropped = pb.Application(application_id=first)
-    await room.call(owner, room.servicer.UpdateApplication, update(dropped, "spiffe_ids"))
+    await room.call(OPERATOR, room.servicer.UpdateApplication, update(dropped, "spiffe_ids"))
     assert await room.directory.application_by_spiffe(WORKLOAD) is None
 
 
@@ -207,3 +207,16 @@ async def test_applications_are_listed_in_pages(room: Room) -> None:
         )
     with pytest.raises(InvalidArgument):
         await room.call(owner, lists, pb.ListApplicationsRequest(page_size=-1))
+
+
+async def test_only_the_operator_maps_certificates(room: Room) -> None:
+    _, owner = await room.account()
+    mapped = pb.Application(application_id=await room.application(owner), spiffe_ids=[WORKLOAD])
+    with pytest.raises(PermissionDenied):
+        await room.call(owner, room.servicer.UpdateApplication, update(mapped, "spiffe_ids"))
+    asked = pb.CreateApplicationRequest(
+        display_name="Shop", enabled_regions=["DE"], spiffe_ids=[WORKLOAD]
+    )
+    with pytest.raises(PermissionDenied):
+        await room.call(owner, room.servicer.CreateApplication, asked)
+    assert await room.directory.application_by_spiffe(WORKLOAD) is None

@@ -78,7 +78,7 @@ async def test_c054_a_malformed_test_number_names_its_field(
 async def test_somebodys_number_is_no_test_number(room: Room) -> None:
     _, owner = await room.account()
     application_id = await room.application(owner)
-    with pytest.raises(FailedPrecondition) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         await created(room, owner, application_id, phone_number="+12025550200")
     assert caught.value.reason is Reason.NUMBER_NOT_ALLOWED
 

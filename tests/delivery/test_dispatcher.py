@@ -22,6 +22,7 @@ from watchword.delivery.carrier import (
     Unreachable,
 )
 from watchword.delivery.dispatcher import Dispatcher, DispatchSettings
+from watchword.delivery.lane import Lane, room
 from watchword.delivery.outbox import MAX_ATTEMPTS, Claim, SendError, SendState
 from watchword.delivery.receipts import Receipts
 from watchword.fraud.limits import PhoneLimits
@@ -204,7 +205,9 @@ async def test_a_rejection_is_final(world: World, carrier: FakeCarrier) -> None:
     assert world.meter.states == [("fake", "FAILED")]
 
 
-@pytest.mark.parametrize("error", [Throttled("slow"), Unreachable("down"), Misconfigured("wrong")])
+@pytest.mark.parametrize(
+    "error", [Throttled("slow", 90 * SECOND), Unreachable("down"), Misconfigured("wrong")]
+)
 async def test_where_nothing_was_sent_another_of_the_trust_class_takes_over(
     world: World, carrier: FakeCarrier, backup: FakeCarrier, error: CarrierError
 ) -> None:
@@ -431,6 +434,33 @@ async def test_c072_what_a_hung_carrier_had_no_room_for_goes_when_it_is_back(
         await world.pass_time(5 * SECOND)
     assert {world.send(send_id).state for send_id in sends} == {SUBMITTED}
     assert len(hung.taken) == 100
+
+
+async def test_c072_no_more_than_a_line_is_held_for_a_hung_carrier(world: World) -> None:
+    world.carriers["tenant"].gate.clear()
+    sends = [(await world.start("tenant"))[1] for _ in range(100)]
+    await world.run()
+    leased = [send_id for send_id in sends if world.send(send_id).lease_time]
+    assert len(leased) == 8 * SETTINGS.slots
+    assert {result.kind for result in world.outbox.settled} == {"throttled"}
+    assert world.meter.attempts == []
+
+
+def test_what_is_claimed_fits_every_lane_that_is_not_full(carrier: FakeCarrier) -> None:
+    lanes = [Lane(name, carrier, 4) for name in ("idle", "busy", "full")]
+    loads = {(0, 0, 0): 32, (0, 20, 0): 12, (0, 20, 32): 12, (0, 29, 40): 32, (29, 30, 32): 0}
+    for load, limit in loads.items():
+        for lane, sends in zip(lanes, load, strict=True):
+            lane.load = sends
+        assert room(lanes) == limit
+
+
+def test_a_lane_knows_how_long_its_line_lasts(carrier: FakeCarrier) -> None:
+    lane = Lane("a", carrier, 4)
+    for _ in range(50):
+        lane.took(100)
+    lane.load = 20
+    assert 400 <= lane.wait <= 500
 
 
 async def test_c072_only_the_slots_are_used_at_a_time(world: World, carrier: FakeCarrier) -> None:

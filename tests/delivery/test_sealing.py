@@ -60,6 +60,12 @@ def test_the_place_is_authenticated_beside_the_key() -> None:
             open_recipient(KEY, ID, ACCOUNT, sealed)
 
 
+def test_every_column_has_a_key_of_its_own() -> None:
+    place = aad("verification", ID, "recipient", ACCOUNT)
+    sealed = seal(expand(KEY, "recipient", ID), PHONE.encode(), place, SeededEntropy())
+    assert open_recipient(KEY, ID, ACCOUNT, sealed).reveal() == PHONE
+
+
 @pytest.mark.parametrize("cut", [0, 1, 12, 28])
 def test_a_damaged_value_is_broken(cut: int) -> None:
     sealed = seal_recipient(KEY, ID, ACCOUNT, PHONE, SeededEntropy())

@@ -13,6 +13,7 @@ from watchword.testing.generated_contract import GeneratedContract
 from watchword.testing.keys import MemoryKeyProvider
 from watchword.testing.memory import MemoryStores
 from watchword.testing.outbox_contract import OutboxContract
+from watchword.testing.races_contract import RacesContract
 from watchword.testing.verification_cases import Harness
 from watchword.testing.verification_contract import VerificationStoreContract
 from watchword_adapters.stores.sqlite import SqliteStores
@@ -53,14 +54,27 @@ class TestMemoryOutbox(OutboxContract):
 
 class TestSqliteVerification(VerificationStoreContract):
     @pytest.fixture
-    async def harness(self, tmp_path: Path) -> AsyncIterator[Harness]:  # type: ignore[override]
+    async def harness(self, tmp_path: Path) -> AsyncIterator[Harness]:
+        async with sqlite_harness(tmp_path) as harness:
+            yield harness
+
+
+class TestMemoryRaces(RacesContract):
+    @pytest.fixture
+    def harness(self) -> Harness:
+        return memory_harness()
+
+
+class TestSqliteRaces(RacesContract):
+    @pytest.fixture
+    async def harness(self, tmp_path: Path) -> AsyncIterator[Harness]:
         async with sqlite_harness(tmp_path) as harness:
             yield harness
 
 
 class TestSqliteOutbox(OutboxContract):
     @pytest.fixture
-    async def harness(self, tmp_path: Path) -> AsyncIterator[Harness]:  # type: ignore[override]
+    async def harness(self, tmp_path: Path) -> AsyncIterator[Harness]:
         async with sqlite_harness(tmp_path) as harness:
             yield harness
 
@@ -74,5 +88,3 @@ class TestSqliteGenerated(GeneratedContract):
                     yield harness
 
         return opened()
-
-

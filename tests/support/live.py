@@ -87,7 +87,7 @@ class Live:
     async def start(
         self,
         phone_number: str = "+14155550123",
-        **fields: Any,  # noqa: ANN401 - whatever the request has
+        **fields: Any,
     ) -> pb.Verification:
         """Start a verification with the application's credential."""
         request = pb.StartVerificationRequest(phone_number=phone_number, **fields)
@@ -98,7 +98,7 @@ class Live:
         self,
         verification_id: str,
         code: str,
-        **fields: Any,  # noqa: ANN401 - whatever the request has
+        **fields: Any,
     ) -> pb.CheckVerificationResponse:
         """Check a code with the application's credential."""
         request = pb.CheckVerificationRequest(verification_id=verification_id, code=code, **fields)

@@ -121,7 +121,13 @@ class AccountService:
     async def create_application(
         self, caller: Caller, account_id: str, wish: ApplicationWish, request: Request
     ) -> Application:
-        """Create an application; `wish` names every field but the grant of custom codes."""
+        """Create an application; `wish` names every field but the grant of custom codes.
+
+        Which certificate speaks for whom is the operator's to say: the ids belong to the
+        mesh, and whoever maps one first would else have it.
+        """
+        if wish.spiffe_ids:
+            _check_operator(caller)
         patch = application_patch(wish, caller)
         account_id = own_account(caller, account_id)
         application_id = new_id("AP", self.clock.now(), self.entropy)
@@ -149,8 +155,8 @@ class AccountService:
     async def update_application(
         self, caller: Caller, application_id: str, wish: ApplicationWish, request: Request
     ) -> Application:
-        """Change an application; custom codes are the operator's to grant, or to take away."""
-        if wish.custom_code_granted is not None:
+        """Change an application; custom codes and SPIFFE ids are the operator's to grant."""
+        if wish.custom_code_granted is not None or wish.spiffe_ids is not None:
             _check_operator(caller)
         patch = application_patch(wish, caller, "application.")
         written = await self.store.update_application(

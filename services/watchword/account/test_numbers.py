@@ -6,7 +6,7 @@ from typing import NamedTuple
 from watchword.account import fields
 from watchword.account.model import RequestKey
 from watchword.account.store import AccountStore, ListQuery
-from watchword.core.errors import FailedPrecondition, Reason
+from watchword.core.errors import InvalidArgument, Reason
 from watchword.core.phone import PhoneNumber, is_fictitious, parse_phone
 from watchword.core.ports import Entropy
 from watchword.core.secret import Secret
@@ -48,13 +48,13 @@ class TestNumberKeeper:
     ) -> ShownTestNumber:
         """Add a test number, or give the one that exists a new code and 90 days anew.
 
-        Raises `InvalidArgument`, `FailedPrecondition` (NUMBER_NOT_ALLOWED,
-        TEST_NUMBER_LIMIT, ACCOUNT_SUSPENDED).
+        Raises `InvalidArgument` (NUMBER_NOT_ALLOWED outside the fictitious ranges),
+        `FailedPrecondition` (TEST_NUMBER_LIMIT, ACCOUNT_SUSPENDED).
         """
         fields.test_code("code", code.reveal())
         phone = parse_phone(number)
         if not is_fictitious(phone):
-            raise FailedPrecondition(
+            raise InvalidArgument(
                 "a test number lies in a range that is kept for fiction",
                 reason=Reason.NUMBER_NOT_ALLOWED,
                 field="phone_number",

@@ -11,7 +11,6 @@ from watchword.delivery.carrier import CarrierError, Message, Throttled
 from watchword.delivery.composer import Composer
 from watchword.delivery.lane import Lane
 from watchword.delivery.outbox import Claim, Result, ResultKind
-from watchword.delivery.receipts import region_of
 from watchword.delivery.router import Router
 from watchword.telemetry.logs import Log
 from watchword.vault.envelope import SealBroken
@@ -109,7 +108,7 @@ class Attempts:
         latency = int((time.perf_counter() - began) * SECOND)
         lane.took(latency)
         send = claim.send
-        self._meter.attempted(send.channel, region_of(send), lane.name, result.kind, latency)
+        self._meter.attempted(send.channel, send.region_code, lane.name, result.kind, latency)
         if result.kind not in (ResultKind.SUBMITTED, ResultKind.REJECTED):
             count = lane.failed(self._clock.now())
             if count:

@@ -19,7 +19,7 @@ from watchword.delivery.outbox import (
     ResultKind,
     SendState,
 )
-from watchword.delivery.receipts import ReceiptMeter, region_of
+from watchword.delivery.receipts import ReceiptMeter
 from watchword.delivery.router import Router
 from watchword.fraud.limits import PhoneLimits
 from watchword.telemetry.logs import Log
@@ -252,4 +252,4 @@ class Dispatcher:
                 await self._nap(pause)
                 pause = min(2 * pause, _LONGEST_BACKOFF)
         if send is not None and send.state is not SendState.QUEUED:
-            self._meter.delivered(send.channel, region_of(send), send.carrier, send.state)
+            self._meter.delivered(send.channel, send.region_code, send.carrier, send.state)

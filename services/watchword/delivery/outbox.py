@@ -83,6 +83,7 @@ class Send(NamedTuple):
     create_time: Millis
     submit_time: Millis
     update_time: Millis
+    region_code: str = ""
 
     @property
     def live(self) -> bool:
@@ -159,7 +160,7 @@ def settle(send: Send, result: Result, now: Millis, *, may_repeat: bool) -> Send
     `may_repeat` tells whether the budgets bear one more message in case the doubtful
     one did leave.
     """
-    if send.state is not SendState.QUEUED or result.attempt != send.attempts:
+    if not send.lease_time or result.attempt != send.attempts:
         return send
     if result.kind is ResultKind.SUBMITTED:
         return _ended(

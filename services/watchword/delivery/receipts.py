@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from watchword.delivery.carrier import Receipt
-from watchword.delivery.outbox import Outbox, Send
+from watchword.delivery.outbox import Outbox
 
 
 class ReceiptMeter(Protocol):
@@ -31,10 +31,4 @@ class Receipts:
         send = await self._outbox.receive(receipt)
         # The row keeps the first final state: one that contradicts it counts nothing.
         if send is not None and send.state == str(receipt.state):
-            self._meter.delivered(send.channel, region_of(send), send.carrier, send.state)
-
-
-def region_of(send: Send) -> str:
-    """Return the ISO 3166 region that a send's recipient belongs to, "" where unknown."""
-    region: str = getattr(send, "region_code", "")
-    return region
+            self._meter.delivered(send.channel, send.region_code, send.carrier, send.state)

@@ -1,10 +1,9 @@
 """Slows down who fails to authenticate, without a way to lock anybody else out.
 
 Failures are counted by (credential id, peer) and by peer. Past a free number each
-further one doubles a wait, in which nothing is compared. A pair that has authenticated
-before is always compared, since behind one proxy all callers share a peer: an attacker
-there must not be able to lock the owner out, and secrets of 128 bits bear any number of
-guesses.
+further one doubles a wait, in which nothing is compared. Another peer, a certificate, or
+a secret that was found right before never waits, so that nobody is locked out by others'
+guesses, not even behind one proxy where all callers share a peer.
 """
 
 from typing import Final, NamedTuple
@@ -27,23 +26,18 @@ class _Failures(NamedTuple):
 
 
 class Backoff:
-    """Remembers failures and successes of at most `capacity` keys, the newest ones."""
+    """Remembers the failures of at most `capacity` keys, the newest ones."""
 
     def __init__(self, clock: Clock, capacity: int = 10_000) -> None:
         """Count from nothing; a restart forgets."""
         self._clock = clock
         self._capacity = capacity
         self._failures: dict[_Key, _Failures] = {}
-        self._good: dict[_Key, None] = {}
 
     def wait(self, credential_id: str, peer: str) -> Millis:
         """Return how long this pair has to wait, 0 where its secret may be compared."""
-        if not self._failures or (credential_id, peer) in self._good:
+        if not self._failures:
             return 0
-        return self.owed(credential_id, peer)
-
-    def owed(self, credential_id: str, peer: str) -> Millis:
-        """Return the wait by the failures alone."""
         now = self._clock.now()
         waits = [
             found.until - now
@@ -59,14 +53,8 @@ class Backoff:
         self._count(("", peer), PEER_FREE)
 
     def succeeded(self, credential_id: str, peer: str) -> None:
-        """Remember that this pair is good."""
-        key = (credential_id, peer)
-        if key in self._good:
-            return
-        if len(self._good) >= self._capacity:
-            del self._good[next(iter(self._good))]
-        self._good[key] = None
-        self._failures.pop(key, None)
+        """Forget the failures of this pair; those of the peer stay."""
+        self._failures.pop((credential_id, peer), None)
 
     def _count(self, key: _Key, free: int) -> None:
         now = self._clock.now()

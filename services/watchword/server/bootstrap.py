@@ -39,7 +39,7 @@ from watchword.server.grpc import GrpcServer, Service, service_of
 from watchword.server.http import HttpServer
 from watchword.telemetry.logs import Log
 from watchword.telemetry.metrics import Metrics
-from watchword.tenancy.directory import Directory
+from watchword.tenancy.directory import Directory, follow
 from watchword.vault.derive import credential_matches
 from watchword.vault.epochs import EpochKeys
 from watchword.vault.index import BlindIndex
@@ -58,7 +58,7 @@ from watchword.verification.v1 import verification_pb2, verification_pb2_grpc
 DRAIN_SECONDS = 15.0
 _HEALTH_SECONDS = 1.0
 _CHECK_TIMEOUT = 1.0
-_SWEEP_SECONDS = 5.0
+_SWEEP_SECONDS = 1.0
 _SWEEP_BUSY_SECONDS = 0.05
 _SWEEP_ROWS = 200
 _EPOCH_SECONDS = 600.0
@@ -167,7 +167,9 @@ class Server:
         self.log.info("serving", endpoint=self.endpoint, world=self.config.world)
 
     async def stop(self, grace: float = DRAIN_SECONDS) -> None:
-        """Drain for at most `grace` seconds, then stop and close everything."""
+        """Drain for at most `grace` seconds, then stop and close everything; only once."""
+        if self._stopping:
+            return
         self._stopping = True
         if self._grpc is not None:
             await self._grpc.stop(grace)
@@ -277,7 +279,7 @@ class Server:
         provider: KeyProvider,
         index: BlindIndex,
     ) -> AccountService:
-        dev = self.config.world == "dev"
+        real = self.config.world == "production"
         return AccountService(
             store=stores.account,
             directory=directory,
@@ -286,7 +288,7 @@ class Server:
             test_numbers=TestNumberKeeper(stores.account, provider, index, self.entropy),
             clock=self.clock,
             entropy=self.entropy,
-            bounds=CapBounds(DEV_CAPS, DEV_CAPS) if dev else CapBounds(AccountCaps(), HARD_CAPS),
+            bounds=CapBounds(AccountCaps(), HARD_CAPS if real else DEV_CAPS),
         )
 
     def _services(self, parts: Parts) -> tuple[Service, ...]:
@@ -356,6 +358,11 @@ class Server:
             await parts.usage.run()
             return 0
 
+        async def tenancy() -> float:
+            await follow(parts.directory, self.bus)
+            return 0
+
+        self._background.every("tenancy", tenancy)
         self._background.every("sweep", sweep)
         self._background.every("code keys", destroy)
         self._background.every("health", health)

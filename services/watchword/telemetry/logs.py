@@ -192,8 +192,8 @@ _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 class LibraryLogs(logging.Handler):
     """Reduces the records of `logging` to logger, level and exception type.
 
-    Our own modules log fixed texts without arguments: those are kept, and with them the
-    `extra` fields that are on the allowed list.
+    Of our own modules the text is kept as it stands in the source, its arguments left out,
+    and with it the `extra` fields that are on the allowed list.
     """
 
     def __init__(self, log: Log) -> None:
@@ -203,7 +203,7 @@ class LibraryLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line without the record's message and arguments."""
-        ours = record.name.startswith("watchword") and not record.args
+        ours = record.name.startswith("watchword")
         event = record.msg if ours and isinstance(record.msg, str) else "library message"
         fields: dict[str, Value] = {"logger": record.name}
         if record.exc_info and record.exc_info[0]:

@@ -23,7 +23,7 @@ from watchword.testing.bus import RecordingBus
 from watchword.testing.clock import FakeClock
 from watchword.testing.memory import MemoryStores
 from watchword.testing.verification_cases import Case, Harness
-from watchword.verification.model import State
+from watchword.verification.model import RequestKey, State
 
 _LIMITS = PhoneLimits(
     sends_per_hour=4, sends_per_day=6, first_cooldown=10 * SECOND, wrong_guesses_per_day=8
@@ -58,9 +58,7 @@ _CASES = st.builds(
     test=st.sampled_from([False, False, False, True]),
     custom=st.sampled_from([0, 0, 0, 1]),
     account_id=st.just(cases.ACCOUNT),
-    application_id=st.sampled_from(
-        [cases.APPLICATION, cases.APPLICATION, cases.OTHER_APPLICATION]
-    ),
+    application_id=st.sampled_from([cases.APPLICATION, cases.APPLICATION, cases.OTHER_APPLICATION]),
 )
 _TIMES = st.sampled_from(
     [1, SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 5 * MINUTE, HOUR, 5 * HOUR, DAY, -MINUTE]
@@ -69,9 +67,11 @@ _STEPS = st.lists(
     st.builds(
         Step,
         command=st.sampled_from(
-            ["start", "start", "resend", "check", "check", "check", "cancel", "rebind"]
-            + ["claim", "claim", "settle", "settle", "receive", "advance", "advance", "advance"]
-            + ["get", "list", "sweep"]
+            [
+                *("start", "start", "resend", "check", "check", "check", "cancel", "rebind"),
+                *("claim", "claim", "settle", "settle", "receive"),
+                *("advance", "advance", "advance", "get", "list", "sweep"),
+            ]
         ),
         case=_CASES,
         target=st.integers(0, 7),
@@ -156,7 +156,7 @@ class Player:
         # One step in four asks about something else than was started.
         return number, (step.case if step.target % 4 == 3 else case)
 
-    def _request(self, step: Step) -> "cases.RequestKey | None":
+    def _request(self, step: Step) -> RequestKey | None:
         if not step.request:
             return None
         return cases.request(step.request, step.command, step.body, step.case)
@@ -169,9 +169,7 @@ class Player:
 
     async def _resend(self, number: int, step: Step) -> object:
         target, case = self._target(step)
-        command = cases.resend(
-            target, number, case, request=self._request(step), limits=_LIMITS
-        )
+        command = cases.resend(target, number, case, request=self._request(step), limits=_LIMITS)
         return await self._harness.verification.resend(command)
 
     async def _check(self, _: int, step: Step) -> object:

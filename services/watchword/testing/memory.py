@@ -7,6 +7,7 @@ from watchword.audit.leaf import LeafMaker
 from watchword.core.keys import KeyProvider
 from watchword.core.ports import ChangeBus, Clock, Entropy
 from watchword.testing.keys import MemoryKeyProvider, MemoryKeyStore
+from watchword.testing.memory_account import MemoryAccountStore
 from watchword.testing.memory_rows import MemoryEngine
 from watchword.testing.memory_verification import MemoryOutbox, MemoryVerificationStore
 
@@ -30,6 +31,8 @@ class MemoryStores:
         self.keystore = MemoryKeyStore(entropy)
         self.verification = MemoryVerificationStore(self.engine, leaves)
         self.outbox = MemoryOutbox(self.engine, leaves)
+        self.account = MemoryAccountStore(clock, bus, leaves)
+        self.tenancy = self.account
 
     async def check(self) -> None:
         """Return: memory can always serve."""

@@ -1,8 +1,11 @@
 """Commands for the store suites: small numbers stand for ids, phones and codes."""
 
+import asyncio
 import hashlib
+from collections.abc import Awaitable, Iterable
 from typing import NamedTuple
 
+from watchword.core.errors import DomainError
 from watchword.core.ports import MINUTE, Millis
 from watchword.delivery.carrier import Channel
 from watchword.delivery.outbox import Outbox, Send, SendError, SendKind, SendState
@@ -25,6 +28,7 @@ from watchword.verification.store import (
     PhoneUsage,
     RebindCommand,
     ResendCommand,
+    Snapshot,
     VerificationStore,
 )
 
@@ -226,6 +230,28 @@ def page(
 def request(number: int, method: str, body: int = 0, case: Case = CASE) -> RequestKey:
     """Return request id `number`; `body` stands for what it asked."""
     return RequestKey(case.application_id, method, f"request-{number}", digest("body", body))
+
+
+async def outcomes(calls: Iterable[Awaitable[object]]) -> list[object]:
+    """Return what calls made at once came to; a `DomainError` counts as an outcome."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for outcome in found:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, DomainError):
+            raise outcome
+    return list(found)
+
+
+async def get(harness: Harness, number: int, case: Case = CASE) -> Snapshot:
+    """Read verification `number` of the case's application."""
+    return await harness.verification.get(
+        verification_id(number), case.account_id, case.application_id
+    )
+
+
+async def usage(harness: Harness, case: Case = CASE) -> PhoneUsage:
+    """Read what the limits on the case's phone have used."""
+    index = phone_index(case)
+    return await harness.verification.usage(case.account_id, case.application_id, index, index)
 
 
 def _notice(number: int, case: Case) -> Send:

@@ -1,8 +1,6 @@
 """What every verification store must do: subclass, and give it a `harness` fixture."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable
 
 import pytest
 
@@ -11,18 +9,17 @@ from watchword.core.ports import DAY, HOUR, MINUTE, SECOND
 from watchword.delivery.outbox import OUTBOX_TOPIC, SendState
 from watchword.tenancy.model import Resend
 from watchword.testing import verification_cases as cases
-from watchword.testing.verification_cases import CASE, RIGHT, WRONG, Harness
+from watchword.testing.verification_cases import (
+    CASE,
+    RIGHT,
+    WRONG,
+    Harness,
+    get,
+    outcomes,
+    usage,
+)
 from watchword.verification.model import RejectionReason, State
-from watchword.verification.store import CheckOutcome, Snapshot
-
-
-async def outcomes(calls: Iterable[Awaitable[object]]) -> list[object]:
-    """Return what calls made at once came to; a `DomainError` counts as an outcome."""
-    found = await asyncio.gather(*calls, return_exceptions=True)
-    for outcome in found:
-        if isinstance(outcome, BaseException) and not isinstance(outcome, DomainError):
-            raise outcome
-    return list(found)
+from watchword.verification.store import CheckOutcome
 
 
 class VerificationStoreContract:
@@ -50,7 +47,7 @@ class VerificationStoreContract:
             next_send_time=now + 30 * SECOND,
         )
         assert (started.created, started.replayed) == (True, False)
-        assert repr(await self._get(harness, 1)) == repr(started.snapshot)
+        assert repr(await get(harness, 1)) == repr(started.snapshot)
         assert [send.state for send in started.snapshot.sends] == [SendState.QUEUED]
 
     async def test_what_changed_is_published(self, harness: Harness) -> None:
@@ -72,7 +69,7 @@ class VerificationStoreContract:
             Reason.SEND_COOLDOWN,
             30 * SECOND,
         )
-        assert await self._get(harness, 1) == before
+        assert await get(harness, 1) == before
         assert harness.published == []
 
     async def test_c019_a_check_before_any_start_finds_nothing(self, harness: Harness) -> None:
@@ -97,7 +94,7 @@ class VerificationStoreContract:
                 with pytest.raises(NotFound):
                     await call
             assert await store.list(cases.page(other)) == []
-        assert await self._get(harness, 1) == before
+        assert await get(harness, 1) == before
 
     async def test_c001_five_wrong_codes_end_it(self, harness: Harness) -> None:
         """The right code after five wrong ones is rejected: EXHAUSTED, never approved."""
@@ -107,7 +104,7 @@ class VerificationStoreContract:
         assert left == [4, 3, 2, 1, 0]
         last = await store.check(cases.check(1))
         assert (last.approved, last.rejection) == (False, RejectionReason.EXHAUSTED)
-        assert (await self._get(harness, 1)).verification.state is State.EXHAUSTED
+        assert (await get(harness, 1)).verification.state is State.EXHAUSTED
 
     async def test_c003_the_budget_of_a_phone_outlives_its_verifications(
         self, harness: Harness
@@ -148,7 +145,7 @@ class VerificationStoreContract:
             await store.start(cases.start(number, case))
         clock.advance(10 * MINUTE)
         harness.published.clear()
-        row = (await self._get(harness, 1)).verification
+        row = (await get(harness, 1)).verification
         assert (row.state, row.phone_sealed, row.limits_index) == (State.EXPIRED, b"", b"")
         listed = await store.list(cases.page(state=State.EXPIRED))
         assert [s.verification.state for s in listed] == [State.EXPIRED] * 2
@@ -172,132 +169,6 @@ class VerificationStoreContract:
         assert right.approved
         assert right.snapshot.verification.checks_used == 4
 
-    async def test_c021_an_approved_code_is_used_up(self, harness: Harness) -> None:
-        """A second right code, without a request id, is ALREADY_USED."""
-        store = harness.verification
-        await store.start(cases.start(1))
-        assert (await store.check(cases.check(1))).approved
-        again = await store.check(cases.check(1))
-        assert (again.approved, again.rejection) == (False, RejectionReason.ALREADY_USED)
-
-    async def test_c025_one_of_many_right_codes_is_approved(self, harness: Harness) -> None:
-        """64 right codes at once: one approval, 63 rejections, one change published."""
-        store = harness.verification
-        await store.start(cases.start(1))
-        harness.published.clear()
-        made = await outcomes(store.check(cases.check(1)) for _ in range(64))
-        checks = [o for o in made if isinstance(o, CheckOutcome)]
-        assert len(checks) == 64
-        assert Counter(o.rejection for o in checks if not o.approved) == {
-            RejectionReason.ALREADY_USED: 63
-        }
-        assert harness.published == [cases.verification_id(1)]
-        row = (await self._get(harness, 1)).verification
-        assert (row.version, row.checks_used) == (2, 1)
-
-    async def test_c026_of_many_wrong_codes_five_are_compared(self, harness: Harness) -> None:
-        """64 wrong codes at once: five comparisons, the rest refused before any."""
-        store = harness.verification
-        await store.start(cases.start(1))
-        made = await outcomes(store.check(cases.check(1, WRONG)) for _ in range(64))
-        assert sum(o.compared for o in made if isinstance(o, CheckOutcome)) == 5
-        row = (await self._get(harness, 1)).verification
-        assert (row.state, row.checks_used) == (State.EXHAUSTED, 5)
-        assert len((await self._usage(harness)).guesses.wrong) == 5
-
-    @pytest.mark.parametrize("place", [0, 1, 31, 63])
-    async def test_c027_at_the_boundary_the_first_one_decides(
-        self, harness: Harness, place: int
-    ) -> None:
-        """With one attempt left, a right code among wrong ones wins or all is exhausted."""
-        store = harness.verification
-        await store.start(cases.start(1))
-        for _ in range(4):
-            await store.check(cases.check(1, WRONG))
-        codes = [WRONG] * 63
-        codes.insert(place, RIGHT)
-        made = await outcomes(store.check(cases.check(1, code)) for code in codes)
-        checks = [o for o in made if isinstance(o, CheckOutcome)]
-        assert sum(o.compared for o in checks) == 1
-        approvals = sum(o.approved for o in checks)
-        row = (await self._get(harness, 1)).verification
-        assert (row.state, approvals) in ((State.APPROVED, 1), (State.EXHAUSTED, 0))
-        assert row.checks_used == 5
-
-    @pytest.mark.parametrize("check_first", [True, False])
-    async def test_c028_check_and_cancel_never_both_win(
-        self, harness: Harness, check_first: bool
-    ) -> None:
-        """Whichever comes second meets the first one's terminal state."""
-        store = harness.verification
-        case = [CASE._replace(phone=n) for n in range(40)]
-        for number in range(40):
-            await store.start(cases.start(number, case[number]))
-        for number in range(40):
-            calls: list[Awaitable[object]] = [
-                store.check(cases.check(number, RIGHT, case[number])),
-                store.cancel(cases.cancel(number, case[number])),
-            ]
-            made = await outcomes(calls if check_first else calls[::-1])
-            approved = any(isinstance(o, CheckOutcome) and o.approved for o in made)
-            canceled = any(isinstance(o, Snapshot) for o in made)
-            assert approved != canceled
-            row = (await self._get(harness, number)).verification
-            assert row.state is (State.APPROVED if approved else State.CANCELED)
-
-    async def test_c030_a_storm_of_starts_makes_one(self, harness: Harness) -> None:
-        """50 starts at once: one verification, one send, the rest told to wait."""
-        store = harness.verification
-        made = await outcomes(store.start(cases.start(n)) for n in range(50))
-        refused = [o for o in made if isinstance(o, DomainError)]
-        assert Counter(o.reason for o in refused) == {Reason.SEND_COOLDOWN: 49}
-        (only,) = await store.list(cases.page())
-        assert only.verification.send_count == 1
-        assert (await harness.outbox.depth()).waiting == 1
-        assert len((await self._usage(harness)).sends) == 1
-
-    async def test_c034_one_request_id_has_one_effect(self, harness: Harness) -> None:
-        """20 starts of one request id: one effect, 20 equal answers."""
-        store = harness.verification
-        made = await outcomes(
-            store.start(cases.start(n, request=cases.request(1, "start"))) for n in range(20)
-        )
-        snapshots = {repr(o.snapshot) for o in made if not isinstance(o, DomainError)}  # type: ignore[attr-defined]
-        assert len(made) == 20
-        assert len(snapshots) == 1
-        assert len(await store.list(cases.page())) == 1
-
-    async def test_c034_a_request_id_belongs_to_its_body(self, harness: Harness) -> None:
-        """Another body under a known id is refused; another method or application is not."""
-        store, clock = harness.verification, harness.clock
-        await store.start(cases.start(1, request=cases.request(1, "start")))
-        with pytest.raises(FailedPrecondition) as mismatch:
-            await store.start(cases.start(2, request=cases.request(1, "start", body=2)))
-        assert mismatch.value.reason is Reason.REQUEST_ID_MISMATCH
-        await store.check(cases.check(1, WRONG, request=cases.request(1, "check")))
-        other = CASE._replace(application_id=cases.OTHER_APPLICATION, phone=7)
-        made = await store.start(
-            cases.start(3, other, request=cases.request(1, "start", case=other))
-        )
-        assert made.created
-        clock.advance(DAY)
-        again = await store.start(cases.start(4, request=cases.request(1, "start", body=2)))
-        assert again.created
-
-    async def test_c034_a_check_replays_its_own_outcome(self, harness: Harness) -> None:
-        """A repeated check answers as it did, charges nothing, and stays true after approval."""
-        store = harness.verification
-        await store.start(cases.start(1))
-        wrong = cases.check(1, WRONG, request=cases.request(1, "check"))
-        right = cases.check(1, RIGHT, request=cases.request(2, "check"))
-        first = [await store.check(wrong), await store.check(right)]
-        again = [await store.check(wrong), await store.check(right)]
-        assert [(o.approved, o.rejection, o.checks_remaining) for o in first] == [
-            (o.approved, o.rejection, o.checks_remaining) for o in again
-        ]
-        assert [(o.replayed, o.compared) for o in again] == [(True, 0), (True, 0)]
-        assert (await self._get(harness, 1)).verification.checks_used == 2
-
     async def test_another_action_takes_the_place(self, harness: Harness) -> None:
         """It cancels the pending one and begins anew; another binding never sees it."""
         store, clock = harness.verification, harness.clock
@@ -305,11 +176,11 @@ class VerificationStoreContract:
         clock.advance(30 * SECOND)
         second = await store.start(cases.start(2, CASE._replace(action=2)))
         assert second.created
-        assert (await self._get(harness, 1)).verification.state is State.CANCELED
+        assert (await get(harness, 1)).verification.state is State.CANCELED
         clock.advance(MINUTE)
         third = await store.start(cases.start(3, CASE._replace(binding=3)))
         assert third.created
-        assert (await self._get(harness, 2)).verification.state is State.PENDING
+        assert (await get(harness, 2)).verification.state is State.PENDING
 
     async def test_a_start_of_the_same_is_a_resend(self, harness: Harness) -> None:
         """The same id comes back with a second send and the old expiry."""
@@ -320,9 +191,7 @@ class VerificationStoreContract:
         row = again.snapshot.verification
         assert (again.created, row.verification_id) == (False, cases.verification_id(1))
         assert (row.send_count, row.expire_time) == (2, first.expire_time)
-        assert [send.send_id for send in again.snapshot.sends] == list(
-            map(cases.send_id, (1, 2))
-        )
+        assert [send.send_id for send in again.snapshot.sends] == list(map(cases.send_id, (1, 2)))
 
     async def test_a_resend_with_a_new_code_supersedes(self, harness: Harness) -> None:
         """NEW moves the generation on; the old code is SUPERSEDED, the new one right."""
@@ -345,7 +214,7 @@ class VerificationStoreContract:
             await store.resend(cases.resend(1, 2))
         assert refusal.value.reason is Reason.VERIFICATION_CLOSED
         clock.advance(-MINUTE)
-        assert (await self._get(harness, 1)).verification.state is State.EXPIRED
+        assert (await get(harness, 1)).verification.state is State.EXPIRED
 
     async def test_a_cancel_is_idempotent(self, harness: Harness) -> None:
         """A second cancel changes nothing; one after an approval is refused."""
@@ -364,11 +233,11 @@ class VerificationStoreContract:
         store = harness.verification
         await store.start(cases.start(1))
         await store.check(cases.check(1))
-        assert (await self._usage(harness)).sends == ()
+        assert (await usage(harness)).sends == ()
         own = CASE._replace(phone=1, custom=7)
         await store.start(cases.start(2, own))
         assert (await store.check(cases.check(2, RIGHT, own))).approved
-        assert len((await self._usage(harness, own)).sends) == 1
+        assert len((await usage(harness, own)).sends) == 1
 
     async def test_pending_ids_counts_to_two(self, harness: Harness) -> None:
         """Ids in time for the tuple; without a binding any will do."""
@@ -411,7 +280,7 @@ class VerificationStoreContract:
         await store.start(cases.start(0))
         await store.check(cases.check(0))
         number = 1
-        while (await self._usage(harness)).guesses.in_a_row < 100:
+        while (await usage(harness)).guesses.in_a_row < 100:
             await outcomes([store.start(cases.start(number))])
             await outcomes([store.check(cases.check(number, WRONG))])
             clock.advance(HOUR)
@@ -442,15 +311,6 @@ class VerificationStoreContract:
         while await store.sweep(DAY, 3):
             pass
         assert await store.list(cases.page()) == []
-        assert (await self._usage(harness)).sends == ()
+        assert (await usage(harness)).sends == ()
         with pytest.raises(NotFound):
-            await self._get(harness, 1)
-
-    async def _get(self, harness: Harness, number: int) -> Snapshot:
-        return await harness.verification.get(
-            cases.verification_id(number), cases.ACCOUNT, cases.APPLICATION
-        )
-
-    async def _usage(self, harness: Harness, case: cases.Case = CASE) -> "cases.PhoneUsage":
-        index = cases.phone_index(case)
-        return await harness.verification.usage(case.account_id, case.application_id, index, index)
+            await get(harness, 1)

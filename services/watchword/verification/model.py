@@ -301,6 +301,7 @@ def _queued(verification: Verification, plan: SendPlan, *, withheld: bool, now: 
         create_time=now,
         submit_time=0,
         update_time=now,
+        region_code=verification.region_code,
     )
 
 

@@ -39,7 +39,8 @@ def settle(rows: Rows, leaves: LeafMaker, result: Result, limits: PhoneLimits) -
     if send is None:
         return None
     repeat = False
-    if result.kind is ResultKind.AMBIGUOUS and result.attempt == send.attempts and not send.doubts:
+    current = send.lease_time and result.attempt == send.attempts
+    if result.kind is ResultKind.AMBIGUOUS and current and not send.doubts:
         verification = rows.verification(send.subject_id)
         repeat = _charge_repeat(rows, send, verification, limits)
     after = outbox.settle(send, result, rows.now, may_repeat=repeat)

@@ -97,6 +97,7 @@ class Rebinder:
             create_time=0,
             submit_time=0,
             update_time=0,
+            region_code=phone.region_code,
         )
 
 

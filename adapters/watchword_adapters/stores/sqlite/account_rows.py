@@ -248,33 +248,23 @@ def to_account(row: Sequence[Any]) -> Account:
 
 def to_application(row: Sequence[Any]) -> Application:
     """Return the application of a row of `APPLICATION`."""
-    return Application(
-        *row[:6],
-        regions=frozenset(json.loads(row[6])),
-        channels=frozenset(json.loads(row[7])),
-        purposes=frozenset(json.loads(row[8])),
-        code_policy=CodePolicy(*row[9:12], Resend(row[12])),
-        custom_code_granted=row[13] == 1,
-        spiffe_ids=tuple(sorted(json.loads(row[14]))),
-        spiffe_scopes=frozenset(map(Scope, json.loads(row[15]))),
-        create_time=row[16],
-        update_time=row[17],
+    return Application._make(
+        (
+            *row[:6],
+            *(frozenset(json.loads(text)) for text in row[6:9]),
+            CodePolicy._make((*row[9:12], Resend(row[12]))),
+            row[13] == 1,
+            tuple(sorted(json.loads(row[14]))),
+            frozenset(map(Scope, json.loads(row[15]))),
+            *row[16:],
+        )
     )
 
 
 def to_credential(row: Sequence[Any]) -> Credential:
     """Return the credential of a row of `CREDENTIAL`."""
-    return Credential(
-        row[0],
-        row[1] or "",
-        row[2] or "",
-        *row[3:5],
-        scopes=frozenset(map(Scope, json.loads(row[5]))),
-        secret_hash=row[6],
-        create_time=row[7],
-        expire_time=row[8],
-        revoke_time=row[9],
-    )
+    scopes = frozenset(map(Scope, json.loads(row[5])))
+    return Credential._make((row[0], row[1] or "", row[2] or "", *row[3:5], scopes, *row[6:]))
 
 
 def _application_values(row: Application) -> Sequence[Any]:

@@ -2,9 +2,11 @@
 
 Commands queue up while a commit is under way; when it is durable, all that wait run in
 one transaction and share the next commit. Should one fail after it has written, the
-batch is undone and run again with a savepoint for each command. Statements run on the event loop's thread: SQLite lets go of the interpreter at every step, so a
-busy second thread would fight the loop for it. Only COMMIT, which waits for the disk,
-runs in a thread. While it does, nothing else touches the writer's connection.
+batch is undone and run again with a savepoint for each command.
+
+Statements run on the event loop's thread: SQLite lets go of the interpreter at every
+step, so a busy second thread would fight the loop for it. Only COMMIT, which waits for
+the disk, runs in a thread. While it does, nothing else touches the writer's connection.
 """
 
 import asyncio
@@ -135,10 +137,14 @@ class Engine:
 
     def look(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a short `query` at once on one snapshot; raises `Unavailable`."""
+        if self._closed:
+            raise _unavailable()
         return _snapshot(self._reader, query)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a longer `query` in a thread, on one snapshot; raises `Unavailable`."""
+        if self._closed:
+            raise _unavailable()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, _snapshot, self._lister, query)
 
@@ -155,6 +161,8 @@ class Engine:
 
     async def close(self) -> None:
         """Refuse new commands, finish those that wait, and let go of the file."""
+        if self._closed:
+            return
         self._closed = True
         loop = asyncio.get_running_loop()
         if self._running:
@@ -347,7 +355,7 @@ def _snapshot(db: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) 
         finally:
             db.execute("COMMIT")
     except sqlite3.Error as error:
-        _log.error("store read failed: %s", _name(error))  # noqa: TRY400 - a trace tells paths
+        _log.error("store read failed: %s", _name(error))
         raise _unavailable() from None
 
 

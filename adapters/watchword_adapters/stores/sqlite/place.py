@@ -1,6 +1,7 @@
 """Whether a path is fit for a store: there, writable, and on a disk of this machine."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from watchword_adapters.stores.sqlite.schema import StoreRefused
@@ -12,15 +13,21 @@ _REMOTE = frozenset(
 _MOUNTS = Path("/proc/self/mounts")
 
 
-def check_place(path: Path, *, create: bool, mounts: Path = _MOUNTS) -> None:
+def check_place(
+    path: Path,
+    *,
+    create: bool,
+    mounts: Path = _MOUNTS,
+    access: Callable[[Path, int], bool] = os.access,
+) -> None:
     """Raise `StoreRefused` where no store can be served from `path`."""
     directory = path.absolute().parent
     if not directory.is_dir():
         raise StoreRefused(f"{directory}: no such directory")
     if not create and not path.exists():
         raise StoreRefused(f"{path}: not initialised; run `watchword init` first")
-    writable = os.access(directory, os.W_OK | os.X_OK)
-    if not writable or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):
+    writable = access(directory, os.W_OK | os.X_OK)
+    if not writable or (path.exists() and not access(path, os.R_OK | os.W_OK)):
         raise StoreRefused(f"{path}: not writable")
     kind = _file_system(directory.resolve(), mounts)
     if kind in _REMOTE:

@@ -1,5 +1,7 @@
 """The verification's rows over an open SQLite transaction: constant SQL, no decisions."""
 
+# ruff: noqa: S608 - the SQL is put together from constants
+
 from collections.abc import Mapping
 
 from watchword.audit.leaf import Leaf
@@ -117,7 +119,7 @@ _DELETE_STALE_GUARDS = (
 
 def _stale(table: str, keys: str, column: str) -> str:
     return (
-        f"DELETE FROM {table} WHERE ({keys}) IN"  # noqa: S608 - constants
+        f"DELETE FROM {table} WHERE ({keys}) IN"
         f" (SELECT {keys} FROM {table} WHERE {column} <= ? ORDER BY {column} LIMIT ?)"
     )
 

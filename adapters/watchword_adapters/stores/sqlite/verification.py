@@ -1,6 +1,7 @@
 """`VerificationStore` on SQLite: the shared atomic commands, and reads beside the writer."""
 
 import sqlite3
+from collections.abc import Iterable
 from functools import partial
 
 from watchword.audit.leaf import LeafMaker
@@ -142,7 +143,7 @@ class SqliteVerificationStore:
         older = await write(lambda tx: SqliteRows(tx).delete_older(tx.now - retention, limit))
         return expired + older + await write(lambda tx: SqliteRows(tx).delete_stale(limit))
 
-    async def _expire(self, snapshots: "list[Snapshot]") -> None:
+    async def _expire(self, snapshots: Iterable[Snapshot]) -> None:
         def run(tx: Transaction) -> None:
             rows = SqliteRows(tx)
             for snapshot in snapshots:

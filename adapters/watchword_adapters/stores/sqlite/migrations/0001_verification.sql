@@ -74,6 +74,7 @@ CREATE TABLE send (
     create_time INTEGER NOT NULL,
     submit_time INTEGER NOT NULL,
     update_time INTEGER NOT NULL,
+    region_code TEXT NOT NULL,
     PRIMARY KEY (subject_id, send_id)
 ) STRICT, WITHOUT ROWID;
 
