@@ -126,9 +126,9 @@ class AccountService:
         Which certificate speaks for whom is the operator's to say: the ids belong to the
         mesh, and whoever maps one first would else have it.
         """
-        if wish.spiffe_ids:
-            _check_operator(caller)
         patch = application_patch(wish, caller)
+        if patch.spiffe_ids:
+            _check_operator(caller)
         account_id = own_account(caller, account_id)
         application_id = new_id("AP", self.clock.now(), self.entropy)
         written = await self.store.create_application(
