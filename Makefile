@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml hatch_build.py $(wildcard protos/watchword/*/v1/*.proto)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODE := services adapters tests deploy hatch_build.py
+CODE := services adapters tests deploy docs hatch_build.py
 BASELINE := $(lastword $(sort $(wildcard protos/releases/*.binpb)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-long check static format lint types imports protos coverage bench bench-long clean
+.PHONY: help demo run test test-long check static format lint types imports protos coverage generated bench bench-long clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ protos: $(VENV)/.dev ## Check the protocol: style, format, compatibility with th
 
 coverage: ## Show what the last test run covered; fails below the floor
 	$(BIN)/coverage report --skip-covered --skip-empty
+
+generated: $(VENV)/.dev ## Write the committed files that are generated: board, list of cases
+	$(BIN)/python deploy/grafana/board.py
+	$(BIN)/python docs/security_cases.py
 
 bench: $(VENV)/.bench ## Measure the CPU of a verification beside two empty calls (30 s)
 	$(BIN)/watchword bench

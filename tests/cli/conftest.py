@@ -25,7 +25,7 @@ class Ended:
     err: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - any document
+    def json(self) -> Any:
         return json.loads(self.out)
 
 

@@ -29,7 +29,7 @@ def ask(request: pytest.FixtureRequest, server: ScriptedServer) -> Ask:
 
 
 def _ask_sync(server: ScriptedServer) -> Ask:
-    def ask(method: str, *args: Any, deadline: float = 5.0, **kwargs: Any) -> Any:  # noqa: ANN401
+    def ask(method: str, *args: Any, deadline: float = 5.0, **kwargs: Any) -> Any:
         with SyncClient(server.endpoint, "CR1", "s3cret", deadline=deadline, retry=QUICK) as client:
             reply = getattr(client, method)(*args, **kwargs)
             return list(reply) if method == "watch" else reply
@@ -38,7 +38,7 @@ def _ask_sync(server: ScriptedServer) -> Ask:
 
 
 def _ask_async(server: ScriptedServer) -> Ask:
-    async def run(method: str, args: Any, deadline: float, kwargs: Any) -> Any:  # noqa: ANN401
+    async def run(method: str, args: Any, deadline: float, kwargs: Any) -> Any:
         async with Client(
             server.endpoint, "CR1", "s3cret", deadline=deadline, retry=QUICK
         ) as client:
@@ -46,7 +46,7 @@ def _ask_async(server: ScriptedServer) -> Ask:
                 return [reply async for reply in client.watch(*args, **kwargs)]
             return await getattr(client, method)(*args, **kwargs)
 
-    def ask(method: str, *args: Any, deadline: float = 5.0, **kwargs: Any) -> Any:  # noqa: ANN401
+    def ask(method: str, *args: Any, deadline: float = 5.0, **kwargs: Any) -> Any:
         return asyncio.run(run(method, args, deadline, kwargs))
 
     return ask

@@ -117,7 +117,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
         """Return what a method was asked, in order."""
         return [seen.request for seen in self.seen if seen.method == method]
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         method = _METHODS[handler_call_details.method]
         settings = {
             "request_deserializer": message_factory.GetMessageClass(method.input_type).FromString,
@@ -142,7 +142,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
 
         return answer
 
-    def _step(self, name: str, request: object, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+    def _step(self, name: str, request: object, context: grpc.ServicerContext) -> Any:
         metadata = dict(context.invocation_metadata())
         self.seen.append(Seen(name, request, metadata, context.time_remaining()))
         steps = self.script.get(name) or [Refusal(grpc.StatusCode.UNIMPLEMENTED)]

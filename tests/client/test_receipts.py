@@ -77,7 +77,7 @@ def forged(header: Mapping[str, object], signature: bytes = b"") -> str:
     return f"{head}.{b64(json.dumps(claims()).encode())}.{b64(signature)}"
 
 
-def verify(receipt: str, **changes: Any) -> Receipt:  # noqa: ANN401 - any argument
+def verify(receipt: str, **changes: Any) -> Receipt:
     asked: dict[str, Any] = {
         "jwks": JWKS,
         "audience": "AP1",
@@ -93,7 +93,7 @@ def verify(receipt: str, **changes: Any) -> Receipt:  # noqa: ANN401 - any argum
 DEEP = b64(b"[" * 2_500) + ".e30.AA"
 
 
-def refused(receipt: str, match: str, **changes: Any) -> None:  # noqa: ANN401 - as above
+def refused(receipt: str, match: str, **changes: Any) -> None:
     with pytest.raises(ReceiptError, match=match):
         verify(receipt, **changes)
 

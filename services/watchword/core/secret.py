@@ -13,7 +13,7 @@ class Secret(Generic[T]):
 
     def __init__(self, value: T) -> None:
         """Wrap `value`."""
-        self._value = value
+        self._value: T = value
 
     def reveal(self) -> T:
         """Return the secret; call it only where the secret is used."""

@@ -79,48 +79,32 @@ class PageTokens:
 
     def seal(self, caller: Caller, method: str, cursor: str, *filters: str) -> str:
         """Return an opaque token that goes on after `cursor` with the same filters."""
-        return encode_page_token(cursor, *_bound(caller, method, filters), key=self._key)
+        raw = self._tag(caller, method, cursor, *filters) + cursor.encode()
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
     def open(
         self, caller: Caller, method: str, token: str, *filters: str, field: str = "page_token"
     ) -> str:
         """Return the cursor of a token, "" where there is none."""
-        bound = _bound(caller, method, filters)
-        return decode_page_token(token, *bound, field=field, key=self._key)
+        if not token:
+            return ""
+        if len(token) > MAX_PAGE_TOKEN or not token.isascii():
+            raise _bad_token(field)
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            cursor = raw[_TAG_BYTES:].decode("ascii")
+        except ValueError as error:
+            raise _bad_token(field) from error
+        tag = self._tag(caller, method, cursor, *filters)
+        if not hmac.compare_digest(raw[:_TAG_BYTES], tag):
+            raise _bad_token(field)
+        return cursor
 
-
-def encode_page_token(cursor: str, *bound: str, key: bytes = b"page token") -> str:
-    """Return an opaque token that goes on after `cursor`, for the same `bound` values only."""
-    raw = _tag(key, cursor, bound) + cursor.encode()
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def decode_page_token(
-    token: str, *bound: str, field: str = "page_token", key: bytes = b"page token"
-) -> str:
-    """Return the cursor of a token, "" for none; refuses one made for other `bound` values."""
-    if not token:
-        return ""
-    if len(token) > MAX_PAGE_TOKEN or not token.isascii():
-        raise _bad_token(field)
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        cursor = raw[_TAG_BYTES:].decode("ascii")
-    except ValueError as error:
-        raise _bad_token(field) from error
-    if not hmac.compare_digest(raw[:_TAG_BYTES], _tag(key, cursor, bound)):
-        raise _bad_token(field)
-    return cursor
-
-
-def _bound(caller: Caller, method: str, filters: tuple[str, ...]) -> tuple[str, ...]:
-    return (caller.account_id, caller.application_id, method, *filters)
-
-
-def _tag(key: bytes, cursor: str, bound: tuple[str, ...]) -> bytes:
-    # Lengths stand before the parts, so that no two lists of parts read the same.
-    text = "".join(f"{len(part)}:{part}" for part in (cursor, *bound))
-    return hmac.digest(key, text.encode("utf-8", "replace"), "sha256")[:_TAG_BYTES]
+    def _tag(self, caller: Caller, *parts: str) -> bytes:
+        # Lengths stand before the parts, so that no two lists of parts read the same.
+        bound = (caller.account_id, caller.application_id, *parts)
+        text = "".join(f"{len(part)}:{part}" for part in bound)
+        return hmac.digest(self._key, text.encode("utf-8", "replace"), "sha256")[:_TAG_BYTES]
 
 
 def _bad_token(field: str) -> InvalidArgument:

@@ -239,6 +239,25 @@ class VerificationStoreContract:
         assert (await store.check(cases.check(2, RIGHT, own))).approved
         assert len((await usage(harness, own)).sends) == 1
 
+    async def test_a_known_binding_keeps_its_part_of_the_budget(self, harness: Harness) -> None:
+        """Whose binding was approved may still check when strangers have used up their share."""
+        store, clock = harness.verification, harness.clock
+        known, stranger = CASE._replace(binding=1), CASE._replace(binding=2)
+        await store.start(cases.start(0, known))
+        assert (await store.check(cases.check(0, RIGHT, known))).approved
+        for number in range(1, 8):
+            clock.advance(2 * HOUR)
+            await store.start(cases.start(number, stranger))
+            await store.check(cases.check(number, WRONG, stranger))
+        clock.advance(2 * HOUR)
+        await store.start(cases.start(8, stranger))
+        with pytest.raises(DomainError) as refusal:
+            await store.check(cases.check(8, RIGHT, stranger))
+        assert refusal.value.reason is Reason.GUESS_BUDGET_EXHAUSTED
+        clock.advance(MINUTE)
+        await store.start(cases.start(9, known))
+        assert (await store.check(cases.check(9, RIGHT, known))).approved
+
     async def test_pending_ids_counts_to_two(self, harness: Harness) -> None:
         """Ids in time for the tuple; without a binding any will do."""
         store, clock = harness.verification, harness.clock

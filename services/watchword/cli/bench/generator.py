@@ -18,7 +18,7 @@ import uvloop
 from watchword.cli.bench.load import Empties, Verifications, WrongReply
 from watchword.cli.bench.site import Profile
 from watchword.cli.bench.statistics import latency
-from watchword.cli.bench.wire import CallFailed, connect
+from watchword.cli.bench.wire import CallFailed, Connection, connect
 
 CONNECTIONS = 4
 _COLLECTOR = (50_000, 20, 100)
@@ -41,7 +41,7 @@ async def closed_loop(work: Work, in_flight: int, seconds: float) -> int:
             await work()
             done += 1
 
-    await _all(worker() for _ in range(in_flight))
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
     return done
 
 
@@ -55,7 +55,7 @@ async def counted(work: Work, in_flight: int, count: int) -> None:
             left -= 1
             await work()
 
-    await _all(worker() for _ in range(in_flight))
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
 
 
 async def open_loop(works: tuple[Work, ...], rate: float, seconds: float) -> list[list[float]]:
@@ -162,22 +162,16 @@ async def serve() -> None:
     while order := await _line():
         try:
             _say(await generator.obey(order))
-        except* (CallFailed, WrongReply) as faults:
-            _say({"error": f"a reply was wrong: {faults.exceptions[0]}"})
+        except (CallFailed, WrongReply) as fault:
+            _say({"error": f"a reply was wrong: {fault}"})
             return
-
-
-async def _all(works: Any) -> None:  # noqa: ANN401 - an iterable of coroutines
-    async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(work)
 
 
 def _fine(task: "asyncio.Task[None]") -> bool:
     return not task.cancelled() and task.exception() is None
 
 
-async def _connections(endpoint: str) -> Any:  # noqa: ANN401 - a list of connections
+async def _connections(endpoint: str) -> list[Connection]:
     return [await connect(endpoint) for _ in range(CONNECTIONS)]
 
 
