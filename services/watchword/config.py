@@ -39,7 +39,6 @@ class Tls:
     cert_file: str = ""
     key_file: str = ""
     client_ca_file: str = ""
-    require_client_certificate: bool = False
 
     @property
     def enabled(self) -> bool:

@@ -62,7 +62,8 @@ def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         pid = os.fork()
         if pid == 0:
-            os.close(0)
+            # The orders are the parent's to read.
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             code = 1
             try:
                 serve(json.loads(line))

@@ -159,10 +159,6 @@ def test_c182_a_safe_configuration_has_no_fault(production: Config) -> None:
         ({"issuer": ""}, "issuer: must be 1 to 128 printable characters"),
         ({"tls": Tls(cert_file="/nowhere")}, "tls: cert_file and key_file belong together"),
         (
-            {"tls": Tls(require_client_certificate=True)},
-            "tls.require_client_certificate: needs client_ca_file",
-        ),
-        (
             {"tls": Tls(client_ca_file="/nowhere")},
             "tls.client_ca_file: needs cert_file and key_file",
         ),

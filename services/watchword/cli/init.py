@@ -59,12 +59,18 @@ def _create(path: Path) -> int:
 def _profile(config: Config, made: NewIdentity) -> dict[str, str]:
     credential_id, secret = made.credential.credential_id, made.secret.reveal()
     return {
-        "endpoint": config.listen,
+        "endpoint": _reachable(config.listen),
         "credential_id": credential_id,
         "credential_secret": secret,
         "admin_credential_id": credential_id,
         "admin_credential_secret": secret,
     }
+
+
+def _reachable(listen: str) -> str:
+    """Return an address of this host where the server listens on all of them."""
+    host, _, port = listen.rpartition(":")
+    return f"localhost:{port}" if host in {"0.0.0.0", "[::]"} else listen  # noqa: S104
 
 
 def _tell(config: Config, credentials: Path, *, as_json: bool) -> None:

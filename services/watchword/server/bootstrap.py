@@ -7,6 +7,7 @@ was accepted is in the store by then.
 
 import asyncio
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,8 +145,11 @@ class Server:
             raise
         return self.parts
 
-    async def start(self) -> None:
-        """Open what is not open yet, listen, and begin to dispatch."""
+    async def start(self, *, bound: Callable[[], None] | None = None) -> None:
+        """Open what is not open yet, listen, and begin to dispatch.
+
+        `bound` is called once the ports are known and before the server says it is ready.
+        """
         if not hasattr(self, "parts"):
             await self.open()
         parts = self.parts
@@ -157,6 +161,8 @@ class Server:
             self._http = self._http_server(parts)
             await self._http.start()
             await self._grpc.start()
+            if bound is not None:
+                bound()
         except BaseException:
             await self.stop(0)
             raise
@@ -182,8 +188,8 @@ class Server:
         self.log.info("stopped")
 
     async def ready(self) -> bool:
-        """Tell whether calls are served: not stopping, and the store answers in time."""
-        if self._stopping:
+        """Tell whether calls are served: begun, not stopping, and the store answers in time."""
+        if self._stopping or self._dispatching is None:
             return False
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT):

@@ -108,8 +108,6 @@ def _tls(config: Config) -> Iterator[str]:
     tls = config.tls
     if tls.enabled and not (tls.cert_file and tls.key_file):
         yield "tls: cert_file and key_file belong together"
-    if tls.require_client_certificate and not tls.client_ca_file:
-        yield "tls.require_client_certificate: needs client_ca_file"
     if tls.client_ca_file and not tls.enabled:
         yield "tls.client_ca_file: needs cert_file and key_file"
     for name in ("cert_file", "key_file", "client_ca_file"):

@@ -56,7 +56,7 @@ async def credentials(
     }
 
 
-def write(directory: Path, endpoint: str, values: Credentials) -> Path:
+def write(directory: Path, endpoint: str, values: Credentials) -> None:
     """Write the file whole or not at all, readable by its owner alone."""
     path = directory / CREDENTIALS
     fresh = directory / f".{CREDENTIALS}.{os.getpid()}"
@@ -65,7 +65,6 @@ def write(directory: Path, endpoint: str, values: Credentials) -> Path:
         json.dump({"endpoint": endpoint, **values}, file, indent=2)
         file.write("\n")
     fresh.replace(path)
-    return path
 
 
 def _read(path: Path) -> Credentials | None:

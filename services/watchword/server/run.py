@@ -72,8 +72,7 @@ async def started(config: Config, log: logs.Log, *, dev_mode: bool, clock: Clock
     directory = Path(config.store.path).parent
     parts = await server.open()
     values = await dev.credentials(parts, directory, clock, entropy, config.world)
-    await server.start()
-    dev.write(directory, server.endpoint, values)
+    await server.start(bound=lambda: dev.write(directory, server.endpoint, values))
     return server
 
 

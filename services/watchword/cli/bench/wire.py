@@ -8,7 +8,7 @@ uses towards a client, and raises on all else. HPACK (RFC 7541) is the package `
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import hpack
 
@@ -100,10 +100,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello, with windows that no reply fills."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what TCP gives
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         increment = (_WINDOW - _FIRST_WINDOW).to_bytes(4, "big")
-        transport.write(
+        self._transport.write(
             _PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_WINDOW_UPDATE, 0, 0, increment)
         )
 
@@ -137,6 +136,9 @@ class Connection(asyncio.Protocol):
             block = self._encoder.encode(headers)
             if _plain(block):
                 self._encoded[headers] = block
+            else:
+                # The block changed the table, and with it what other blocks mean.
+                self._encoded.clear()
         framed = b"\0" + len(message).to_bytes(4, "big") + message
         self._credit -= len(framed)
         self._write(
@@ -191,7 +193,6 @@ class Connection(asyncio.Protocol):
             if _plain(payload):
                 self._decoded[payload] = found
             else:
-                # The block changed the table, and with it what other blocks mean.
                 self._decoded.clear()
         if flags & _END_STREAM:
             call = self._calls.pop(stream)

@@ -1,0 +1,230 @@
+"""Callers at work on a server that may die at any moment, and what they find when it is back."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import grpc
+from tests.crash.ledger import Answer, Flow, Journal, Kind, Request, agrees
+
+from watchword.client import Approved, Client, DeadlineExceeded, Rejected, WatchwordError
+from watchword.client import verification_pb2 as pb
+from watchword.core.ports import SECOND, Millis
+from watchword.core.system import SystemClock
+
+CALLERS = 32
+_POLL = 0.005
+_POLLS = 60
+# What callers do after their Start; requests in one group go out at the same time.
+_PLANS: tuple[tuple[tuple[Kind, ...], ...], ...] = (
+    ((Kind.RIGHT,),),
+    ((Kind.RIGHT, Kind.RIGHT),),
+    ((Kind.WRONG,), (Kind.RIGHT,)),
+    ((Kind.WRONG,), (Kind.WRONG,), (Kind.RIGHT, Kind.RIGHT, Kind.WRONG)),
+    ((Kind.WRONG,) * 6, (Kind.RIGHT,)),
+    ((Kind.RIGHT, Kind.CANCEL),),
+    ((Kind.CANCEL,),),
+    ((Kind.RESEND,), (Kind.WRONG,), (Kind.RESEND,), (Kind.RIGHT,)),
+    ((Kind.RESEND, Kind.RESEND), (Kind.CANCEL,)),
+    ((Kind.RIGHT,), (Kind.RIGHT,), (Kind.WRONG,)),
+)
+
+
+class Down(Exception):
+    """The server went away: what came of the call is unknown."""
+
+
+@dataclass
+class Load:
+    """All callers of one test: their flows, in the order of their starts."""
+
+    chance: random.Random
+    journal: Journal
+    flows: list[Flow] = field(default_factory=list)
+    unsettled: list[Flow] = field(default_factory=list)
+    parked: list[Flow] = field(default_factory=list)
+    acknowledged: int = 0
+    repeated: int = 0
+    shift: Millis = 0
+
+    @property
+    def now(self) -> Millis:
+        """The server's time."""
+        return SystemClock().now() + self.shift
+
+    async def work(self, client: Client) -> None:
+        """Call until the server is gone: finish what was begun, then begin anew."""
+        parked, self.parked = self.parked, []
+        await asyncio.gather(*(self._caller(client, parked) for _ in range(CALLERS)))
+        self.parked += parked
+
+    async def settle(self, client: Client, *, also: int = 0) -> None:
+        """Repeat every request of the unsettled flows and of `also` older ones; all must agree.
+
+        Raises `Down` where the server dies meanwhile; then another time will do.
+        """
+        older = self.chance.sample(self.flows, min(also, len(self.flows)))
+        again = list({id(flow): flow for flow in (*self.unsettled, *older)}.values())
+        queue = iter(again)
+        self.unsettled = again
+        found = await asyncio.gather(
+            *(self._settler(client, queue) for _ in range(CALLERS)), return_exceptions=True
+        )
+        done = {id(flow) for flows in found if isinstance(flows, list) for flow in flows}
+        failures = [error for error in found if isinstance(error, BaseException)]
+        for error in failures:
+            if not isinstance(error, Down):
+                raise error
+        self.unsettled = [flow for flow in again if id(flow) not in done]
+        if failures:
+            raise Down
+
+    async def _settler(self, client: Client, queue: Iterator[Flow]) -> list[Flow]:
+        done = []
+        for flow in queue:
+            try:
+                await self._verify(client, flow)
+            except Down:
+                # What this caller finished is verified anew: that costs little.
+                raise
+            done.append(flow)
+        return done
+
+    async def _verify(self, client: Client, flow: Flow) -> None:
+        """Repeat each request of a flow, look at the row, and try to use the code again."""
+        for request in flow.requests:
+            await self._ask(client, flow, request)
+        if not flow.verification_id:
+            return
+        try:
+            row = await client.get(flow.verification_id)
+        except WatchwordError as error:
+            raise _unless_transport(error) from None
+        name = pb.VerificationState.Name(row.state).removeprefix("VERIFICATION_STATE_")
+        assert name in flow.states(self.now), f"{name} after {flow.told()}"
+        used = flow.count("WRONG_CODE") + flow.approvals
+        flow.check(name, used, len(row.sends), self.now)
+        if name == "PENDING":
+            assert row.checks_remaining == 5 - used, flow.told()
+        if flow.approvals and self.chance.random() < 0.3:
+            again = Request(Kind.RIGHT, f"again-{len(flow.requests)}-{flow.phone}")
+            again.code = next(r.code for r in flow.requests if r.kind is Kind.RIGHT)
+            flow.requests.append(again)
+            await self._ask(client, flow, again)
+            assert again.answer is not None
+            assert again.answer.what == "ALREADY_USED", flow.told()
+
+    async def _caller(self, client: Client, parked: list[Flow]) -> None:
+        while True:
+            flow = parked.pop() if parked else self._new_flow()
+            self.unsettled.append(flow)
+            try:
+                await self._go_on(client, flow)
+            except Down:
+                return
+
+    def _new_flow(self) -> Flow:
+        number = len(self.flows)
+        # Numbers of New York that no script and no fiction knows: 212 2xx and on.
+        phone = f"+1212{2_000_000 + number * 7 % 3_000_000:07d}"
+        flow = Flow(phone, list(self.chance.choice(_PLANS)))
+        self.flows.append(flow)
+        return flow
+
+    async def _go_on(self, client: Client, flow: Flow) -> None:
+        if not flow.requests:
+            flow.requests.append(Request(Kind.START, f"start-{flow.phone}"))
+        await self._ask(client, flow, flow.requests[0])
+        while flow.plan:
+            kinds = flow.plan[0]
+            requests = [await self._request(flow, kind, i) for i, kind in enumerate(kinds)]
+            if any(not r.code and r.kind in (Kind.WRONG, Kind.RIGHT) for r in requests):
+                self.parked.append(flow)
+                return
+            flow.plan.pop(0)
+            flow.requests += requests
+            asked = (self._ask(client, flow, request) for request in requests)
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            for error in found:
+                if isinstance(error, BaseException):
+                    raise error
+
+    async def _request(self, flow: Flow, kind: Kind, number: int) -> Request:
+        request = Request(kind, f"{kind}-{len(flow.requests)}-{number}-{flow.phone}")
+        if kind in (Kind.WRONG, Kind.RIGHT):
+            code = await self._code(flow)
+            if kind is Kind.WRONG and code:
+                code = f"{(int(code) + 1 + number) % 1_000_000:06d}"
+            request.code = code
+        return request
+
+    async def _code(self, flow: Flow) -> str:
+        """Return the code as soon as the carrier has it, "" where it takes too long."""
+        for _ in range(_POLLS):
+            self.journal.read()
+            code = self.journal.codes.get(flow.verification_id)
+            if code:
+                return code
+            await asyncio.sleep(_POLL)
+        return ""
+
+    async def _ask(self, client: Client, flow: Flow, request: Request) -> None:
+        """Send a request, or send it again: the answer must be what it was."""
+        if request.refused:
+            return
+        try:
+            answer = await self._sent(client, flow, request)
+        except WatchwordError as error:
+            reason = _unless_transport(error)
+            assert request.answer is None, f"{error} instead of {request.answer.what}"
+            request.refused = str(reason)
+            return
+        if request.answer is None:
+            request.answer, request.time = answer, self.now
+            self.acknowledged += 1
+        else:
+            self.repeated += 1
+            assert agrees(request.answer, answer, self.now, request.time), (
+                f"{request.kind} was {request.answer.what}, is {answer.what}: {flow.told()}"
+            )
+
+    async def _sent(self, client: Client, flow: Flow, request: Request) -> Answer:
+        request_id = request.request_id
+        if request.kind is Kind.START:
+            row = await client.start(flow.phone, purpose="login", request_id=request_id)
+            flow.expire_time = row.expire_time.ToMilliseconds() or flow.expire_time
+            return Answer("STARTED", row.verification_id)
+        if request.kind is Kind.RESEND:
+            row = await client.resend(flow.verification_id, request_id=request_id)
+            return Answer("RESENT", row.verification_id)
+        if request.kind is Kind.CANCEL:
+            row = await client.cancel(flow.verification_id, request_id=request_id)
+            return Answer("CANCELED", row.verification_id)
+        outcome = await client.check(
+            request.code,
+            verification_id=flow.verification_id,
+            purpose="login",
+            request_id=request_id,
+        )
+        if isinstance(outcome, Approved):
+            return Answer("APPROVED", flow.verification_id, outcome.receipt)
+        assert isinstance(outcome, Rejected)
+        return Answer(outcome.reason, flow.verification_id, remaining=outcome.checks_remaining)
+
+
+def _unless_transport(error: WatchwordError) -> Exception:
+    """Return the refusal, or raise `Down` where it was the transport that failed.
+
+    Whatever else the server may say to these callers is a fault.
+    """
+    if not error.reason:
+        unknown = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
+        assert isinstance(error, DeadlineExceeded) or error.code in unknown, str(error)
+        raise Down from None
+    assert error.reason in {"SEND_COOLDOWN", "SEND_BUDGET_EXHAUSTED", "VERIFICATION_CLOSED"}, error
+    return error
+
+
+WAIT: Millis = 45 * SECOND
+"""Longer than the lease on a message: what was in doubt is sent again after it."""
