@@ -72,9 +72,7 @@ def _rows(db: sqlite3.Connection) -> Iterator[Verification]:
         yield verification_of(row)
 
 
-def _check_leaves(
-    db: sqlite3.Connection, world: World, rows: Mapping[str, Verification]
-) -> None:
+def _check_leaves(db: sqlite3.Connection, world: World, rows: Mapping[str, Verification]) -> None:
     """Open the newest leaf of each verification: it commits to the very row."""
     leaves = LeafMaker(FileKeyProvider(world.root / "keys"))
     found = [Leaf._make(row) for row in db.execute(_LAST_LEAVES)]
@@ -90,7 +88,7 @@ def _check_flows(flows: list[Flow], rows: Mapping[str, Verification], now: Milli
     for verification_id, flow in started.items():
         row = rows[verification_id]
         flow.check(row.state, row.checks_used, row.send_count, now)
-        assert (row.approve_time > 0) == bool(flow.approvals)
+        assert (row.approve_time > 0) == flow.approved
 
 
 def _check_sends(db: sqlite3.Connection, taken: Mapping[str, int]) -> None:

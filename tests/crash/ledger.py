@@ -25,12 +25,16 @@ class Kind(StrEnum):
 
 
 class Answer(NamedTuple):
-    """An acknowledged reply: `what` came of it, with the receipt or the checks that remain."""
+    """An acknowledged reply: `what` came of it, with the receipt or the checks that remain.
+
+    `time` is when it was approved, by the server's clock.
+    """
 
     what: str
     verification_id: str
     receipt: str = ""
     remaining: int = 0
+    time: Millis = 0
 
 
 @dataclass
@@ -46,7 +50,6 @@ class Request:
     code: str = ""
     answer: Answer | None = None
     refused: str = ""
-    time: Millis = 0
 
 
 @dataclass
@@ -77,13 +80,18 @@ class Flow:
         return self.count("APPROVED")
 
     @property
+    def approved(self) -> bool:
+        """Tell whether it is approved; the receipt may have expired before anybody had it."""
+        return bool(self.approvals or self.count("ALREADY_USED"))
+
+    @property
     def sends(self) -> int:
         """Return how many messages the caller was told of, repetitions apart."""
         return self.count("STARTED") + self.count("RESENT")
 
     def states(self, now: Millis) -> set[str]:
         """Return the states that agree with all that was acknowledged."""
-        if self.approvals:
+        if self.approved:
             return {"APPROVED"}
         if self.count("CANCELED"):
             return {"CANCELED"}
@@ -98,7 +106,7 @@ class Flow:
         assert self.settled
         assert self.approvals <= 1, "two requests were answered with an approval"
         assert state in self.states(now), f"{state} after {self.told()}"
-        assert checks_used == self.count("WRONG_CODE") + self.approvals, self.told()
+        assert checks_used == self.count("WRONG_CODE") + self.approved, self.told()
         assert send_count == self.sends <= MAX_SENDS, self.told()
 
     def told(self) -> list[str]:
@@ -109,15 +117,13 @@ class Flow:
         ]
 
 
-def agrees(before: Answer, after: Answer, now: Millis, time: Millis) -> bool:
-    """Tell whether a repeated request was answered as before.
+def agrees(before: Answer, after: Answer, now: Millis) -> bool:
+    """Tell whether a repeated request was answered as before; `now` is after both.
 
     A receipt is repeated until it expires, five minutes after the approval.
     """
     if before.what == "APPROVED" and after.what == "ALREADY_USED":
-        return now - time >= RECEIPT_TTL - MINUTE // 6
-    if before.what == "APPROVED" and now - time >= RECEIPT_TTL + MINUTE // 6:
-        return False
+        return now - before.time >= RECEIPT_TTL
     return before == after
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import grpc
 from tests.crash.ledger import Answer, Flow, Journal, Kind, Request, agrees
 
-from watchword.client import Approved, Client, DeadlineExceeded, Rejected, WatchwordError
+from watchword.client import Approved, Client, Rejected, WatchwordError
 from watchword.client import verification_pb2 as pb
 from watchword.core.ports import SECOND, Millis
 from watchword.core.system import SystemClock
@@ -29,6 +29,14 @@ _PLANS: tuple[tuple[tuple[Kind, ...], ...], ...] = (
     ((Kind.RESEND, Kind.RESEND), (Kind.CANCEL,)),
     ((Kind.RIGHT,), (Kind.RIGHT,), (Kind.WRONG,)),
 )
+_REFUSALS = {"SEND_COOLDOWN", "SEND_BUDGET_EXHAUSTED", "VERIFICATION_CLOSED"}
+_GONE = {
+    (grpc.StatusCode.UNAVAILABLE, ""),
+    (grpc.StatusCode.UNAVAILABLE, "OVERLOADED"),
+    (grpc.StatusCode.UNKNOWN, ""),
+    (grpc.StatusCode.CANCELLED, ""),
+    (grpc.StatusCode.DEADLINE_EXCEEDED, ""),
+}
 
 
 class Down(Exception):
@@ -44,6 +52,7 @@ class Load:
     flows: list[Flow] = field(default_factory=list)
     unsettled: list[Flow] = field(default_factory=list)
     parked: list[Flow] = field(default_factory=list)
+    lost: set[grpc.StatusCode] = field(default_factory=set)
     acknowledged: int = 0
     repeated: int = 0
     shift: Millis = 0
@@ -58,6 +67,17 @@ class Load:
         parked, self.parked = self.parked, []
         await asyncio.gather(*(self._caller(client, parked) for _ in range(CALLERS)))
         self.parked += parked
+
+    async def begin(self, client: Client, flow: Flow) -> None:
+        """Do what is planned for `flow`, as far as messages come in time."""
+        self.flows.append(flow)
+        self.unsettled.append(flow)
+        await self._go_on(client, flow)
+
+    async def finish(self, client: Client) -> None:
+        """Do what is still planned for the flows whose messages were late; begins nothing."""
+        while self.parked:
+            await self._go_on(client, self.parked.pop())
 
     async def settle(self, client: Client, *, also: int = 0) -> None:
         """Repeat every request of the unsettled flows and of `also` older ones; all must agree.
@@ -83,11 +103,7 @@ class Load:
     async def _settler(self, client: Client, queue: Iterator[Flow]) -> list[Flow]:
         done = []
         for flow in queue:
-            try:
-                await self._verify(client, flow)
-            except Down:
-                # What this caller finished is verified anew: that costs little.
-                raise
+            await self._verify(client, flow)
             done.append(flow)
         return done
 
@@ -100,14 +116,14 @@ class Load:
         try:
             row = await client.get(flow.verification_id)
         except WatchwordError as error:
-            raise _unless_transport(error) from None
+            raise self._refusal(error) from None
         name = pb.VerificationState.Name(row.state).removeprefix("VERIFICATION_STATE_")
         assert name in flow.states(self.now), f"{name} after {flow.told()}"
-        used = flow.count("WRONG_CODE") + flow.approvals
+        used = flow.count("WRONG_CODE") + flow.approved
         flow.check(name, used, len(row.sends), self.now)
         if name == "PENDING":
             assert row.checks_remaining == 5 - used, flow.told()
-        if flow.approvals and self.chance.random() < 0.3:
+        if flow.approved and self.chance.random() < 0.3:
             again = Request(Kind.RIGHT, f"again-{len(flow.requests)}-{flow.phone}")
             again.code = next(r.code for r in flow.requests if r.kind is Kind.RIGHT)
             flow.requests.append(again)
@@ -173,20 +189,21 @@ class Load:
         """Send a request, or send it again: the answer must be what it was."""
         if request.refused:
             return
+        before = request.answer
         try:
             answer = await self._sent(client, flow, request)
         except WatchwordError as error:
-            reason = _unless_transport(error)
-            assert request.answer is None, f"{error} instead of {request.answer.what}"
-            request.refused = str(reason)
+            request.refused = self._refusal(error).reason
+            if before:
+                raise AssertionError(f"{before.what} became {request.refused}") from None
             return
-        if request.answer is None:
-            request.answer, request.time = answer, self.now
+        if before is None:
+            request.answer = answer
             self.acknowledged += 1
         else:
             self.repeated += 1
-            assert agrees(request.answer, answer, self.now, request.time), (
-                f"{request.kind} was {request.answer.what}, is {answer.what}: {flow.told()}"
+            assert agrees(before, answer, self.now), (
+                f"{request.kind} was {before.what}, is {answer.what}: {flow.told()}"
             )
 
     async def _sent(self, client: Client, flow: Flow, request: Request) -> Answer:
@@ -208,22 +225,21 @@ class Load:
             request_id=request_id,
         )
         if isinstance(outcome, Approved):
-            return Answer("APPROVED", flow.verification_id, outcome.receipt)
+            time = outcome.verification.update_time.ToMilliseconds()
+            return Answer("APPROVED", flow.verification_id, outcome.receipt, time=time)
         assert isinstance(outcome, Rejected)
         return Answer(outcome.reason, flow.verification_id, remaining=outcome.checks_remaining)
 
+    def _refusal(self, error: WatchwordError) -> WatchwordError:
+        """Return the refusal, or raise `Down` where the server is gone or going.
 
-def _unless_transport(error: WatchwordError) -> Exception:
-    """Return the refusal, or raise `Down` where it was the transport that failed.
-
-    Whatever else the server may say to these callers is a fault.
-    """
-    if not error.reason:
-        unknown = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
-        assert isinstance(error, DeadlineExceeded) or error.code in unknown, str(error)
+        Whatever else a server may say to these callers is a fault.
+        """
+        if error.reason in _REFUSALS:
+            return error
+        assert (error.code, error.reason) in _GONE, error
+        self.lost.add(error.code)
         raise Down from None
-    assert error.reason in {"SEND_COOLDOWN", "SEND_BUDGET_EXHAUSTED", "VERIFICATION_CLOSED"}, error
-    return error
 
 
 WAIT: Millis = 45 * SECOND

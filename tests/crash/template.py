@@ -69,7 +69,7 @@ def main() -> None:
                 serve(json.loads(line))
                 code = 0
             except Exception as error:  # noqa: BLE001 - the parent's loop must not go on here
-                print(f"{type(error).__name__}: {error}", file=sys.stderr)
+                os.write(2, f"{type(error).__name__}: {error}\n".encode())
             finally:
                 os._exit(code)
         tell(pid=pid)

@@ -12,7 +12,7 @@ import pytest
 from tests.crash.audit import check_integrity, check_store
 from tests.crash.ledger import Journal
 from tests.crash.load import WAIT, Down, Load
-from tests.crash.world import PATIENCE, Process, Template, World, template
+from tests.crash.world import Process, Template, World, template, until
 
 from watchword.core.ports import SECOND
 
@@ -91,20 +91,16 @@ class CrashLoop:
         process = await (await program.serve(world, self.load.shift)).ready()
         async with world.client(process.endpoint) as client:
             await self.load.settle(client, also=100)
-        async with asyncio.timeout(PATIENCE):
-            while _queued(world):
-                await asyncio.sleep(0.05)
+        await until(lambda: not _queued(world))
         process.terminate()
         assert await process.ended() == 0
 
     def _tell(self) -> None:
         if self._kills > 20 and self.done % 10 == 0:
             load = self.load
-            print(
+            sys.stderr.write(
                 f"{self.done} kills: {len(load.flows)} verifications,"
-                f" {load.acknowledged} answers, {load.repeated} repeated",
-                file=sys.stderr,
-                flush=True,
+                f" {load.acknowledged} answers, {load.repeated} repeated\n"
             )
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from watchword_adapters.stores.sqlite import SqliteStores
 
 PATIENCE = 30.0
 """Seconds after which a server that does not do what it should is given up."""
+
+_POLL = 0.01
 
 _TEMPLATE = Path(__file__).with_name("template.py")
 _CONFIG = """\
@@ -45,6 +47,13 @@ path = "{root}/messages.jsonl"
 """
 
 
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for something that another process does and tells nobody."""
+    async with asyncio.timeout(PATIENCE):
+        while not reached():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(_POLL)
+
+
 @dataclass(frozen=True)
 class World:
     """A sandbox deployment: its files, and the credential that calls it."""
@@ -55,7 +64,7 @@ class World:
     @classmethod
     async def make(cls, root: Path, rules: str = "") -> Self:
         """Make keys, store, one application and the configuration."""
-        root.mkdir(mode=0o700)
+        root.mkdir(mode=0o700)  # noqa: ASYNC240 - nobody waits
         clock, entropy = SystemClock(), SystemEntropy()
         provider = FileKeyProvider.create(root / "keys", clock=clock, entropy=entropy)
         stores = await SqliteStores.open(

@@ -79,7 +79,7 @@ async def play(stores: SqliteStores | MemoryStores, clock: FakeClock) -> None:
     verification, outbox = stores.verification, stores.outbox
     await verification.start(cases.start(1, known, request=cases.request(1, "start")))
     await verification.start(cases.start(2, CASE._replace(phone=1, custom=1)))
-    for claim in await outbox.claim(5, cases.LEASE, cases.LIMITS):
+    for claim in (await outbox.claim(5, cases.LEASE, cases.LIMITS)).claims:
         result = Result(claim.send.send_id, 1, ResultKind.SUBMITTED, "provider")
         await outbox.settle(result, cases.LIMITS)
     await verification.check(cases.check(1, 0, known, request=cases.request(2, "check")))

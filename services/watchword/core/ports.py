@@ -46,3 +46,15 @@ class ChangeBus(Protocol):
     def subscribe(self, object_id: str) -> AbstractAsyncContextManager[AsyncIterator[None]]:
         """Return a context whose iterator yields once after each change, merged when slow."""
         ...
+
+
+class StoreMeter(Protocol):
+    """What a store tells the metrics; every method is cheap and never raises."""
+
+    def committed(self, seconds: float, commands: int) -> None:
+        """Record one commit: how long it took and how many commands shared it."""
+        ...
+
+    def store_queue(self, waiting: int) -> None:
+        """Set how many commands wait for the next commit."""
+        ...

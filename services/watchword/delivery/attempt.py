@@ -15,7 +15,11 @@ from watchword.delivery.router import Router
 from watchword.telemetry.logs import Log
 from watchword.vault.envelope import SealBroken
 
-_KINDS: Mapping[str, ResultKind] = {str(kind): kind for kind in ResultKind}
+_KINDS: Mapping[str, ResultKind] = {
+    str(kind): kind
+    for kind in ResultKind
+    if kind not in (ResultKind.SUBMITTED, ResultKind.TOO_LATE)
+}
 _FAILS_OVER = frozenset({ResultKind.THROTTLED, ResultKind.UNREACHABLE, ResultKind.MISCONFIGURED})
 _LONGEST_RETRY_AFTER: Millis = 600 * SECOND
 _MAX_PROVIDER_ID = 128
@@ -77,7 +81,7 @@ class Attempts:
         if self._patience(claim) <= 0:
             return self.given_back(lane, claim)
         if now >= claim.send.expire_time:
-            return self.result(claim, ResultKind.REJECTED)
+            return self.result(claim, ResultKind.TOO_LATE)
         message = await self._composed(claim, now)
         if not isinstance(message, Message):
             return self.result(claim, message)
@@ -100,7 +104,7 @@ class Attempts:
             # The key store may be back soon; a broken seal stays broken.
             away = isinstance(error, Unavailable) and not isinstance(error, SealBroken)
             return ResultKind.UNREACHABLE if away else ResultKind.MISCONFIGURED
-        return ResultKind.REJECTED if message is None else message
+        return ResultKind.TOO_LATE if message is None else message
 
     async def _call(self, lane: Lane, claim: Claim, message: Message) -> Result:
         began = time.perf_counter()
@@ -148,7 +152,7 @@ class Attempts:
         return self.result(claim, kind)._replace(next_carrier=heir, retry_after=wait)
 
     def given_back(self, lane: Lane, claim: Claim) -> Result:
-        """Return a send that its carrier had no room for: nothing was sent."""
+        """Return a send that waited in line for too long: nothing was sent."""
         return self.result(claim, ResultKind.THROTTLED)._replace(retry_after=lane.wait)
 
     def result(self, claim: Claim, kind: ResultKind) -> Result:

@@ -17,6 +17,7 @@ from watchword.delivery.outbox import (
     Outbox,
     Result,
     ResultKind,
+    Send,
     SendState,
 )
 from watchword.delivery.receipts import ReceiptMeter
@@ -58,7 +59,7 @@ class Dispatcher:
 
     An attempt is durable before its call begins (`Outbox.claim` records it), so a crash
     at any moment loses nothing and sends at most once more. Each carrier has a lane of
-    its own: what it cannot take goes back into the outbox and leaves room for others.
+    its own: what it cannot take stays in the outbox and leaves room for others.
     """
 
     def __init__(
@@ -162,21 +163,24 @@ class Dispatcher:
     async def _round(self) -> None:
         """Claim once, or sleep until there is something to claim and room for it."""
         self._wake.clear()
-        limit = room(self._lanes.values())
+        limit, full = room(self._lanes.values())
         if not limit:
             await self._wake.wait()
             return
-        claims = await self._outbox.claim(limit, self._settings.lease, self._limits)
+        claims, ended = await self._outbox.claim(limit, self._settings.lease, self._limits, full)
         for claim in claims:
             self._begin(claim)
-        if len(claims) < limit:
+        for send in ended:
+            self._count(send)
+        found = len(claims) + len(ended)
+        if found < limit:
             # Whoever was told at the same moment gets to set the wake-up first.
             await asyncio.sleep(0)
             if not self._wake.is_set():
-                await self._idle(found=bool(claims))
+                await self._idle(full, found=found > 0)
 
-    async def _idle(self, *, found: bool) -> None:
-        due = await self._outbox.next_due_time()
+    async def _idle(self, full: frozenset[str], *, found: bool) -> None:
+        due = await self._outbox.next_due_time(full)
         if due is None:
             await self._wake.wait()
             return
@@ -210,28 +214,23 @@ class Dispatcher:
 
     def _begin(self, claim: Claim) -> None:
         lane = self._lanes.get(claim.send.carrier)
-        task = asyncio.create_task(
-            self._deliver(lane, claim, fits=lane is not None and lane.free > 0)
-        )
+        task = asyncio.create_task(self._deliver(lane, claim))
         if lane is not None:
             lane.load += 1
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, lane: Lane | None, claim: Claim, *, fits: bool) -> None:
+    async def _deliver(self, lane: Lane | None, claim: Claim) -> None:
         try:
             if lane is None:
                 # Its carrier is configured no more, and with it its trust class is gone.
                 await self._settle(claim, self._attempts.result(claim, ResultKind.MISCONFIGURED))
-            elif not fits:
-                await self._settle(claim, self._attempts.given_back(lane, claim))
             else:
                 await self._settle(claim, await self._attempts.attempt(lane, claim))
         except Exception as error:  # noqa: BLE001 - the lease ends and another attempt follows
             self._log.error("a send failed", where="settle", error=type(error).__name__)
         finally:
-            if lane is not None:
-                lane.load -= 1
+            if lane is not None and lane.leave():
                 self._wake.set()
 
     async def _settle(self, claim: Claim, result: Result) -> None:
@@ -248,8 +247,17 @@ class Dispatcher:
             except Unavailable:
                 if self._halt.is_set() or self._clock.now() >= claim.send.lease_time:
                     self._log.warning("a result was lost", send_id=result.send_id)
+                    self._wake.set()
                     return
                 await self._nap(pause)
                 pause = min(2 * pause, _LONGEST_BACKOFF)
-        if send is not None and send.state is not SendState.QUEUED:
-            self._meter.delivered(send.channel, send.region_code, send.carrier, send.state)
+        if send is None:
+            return
+        if send.state is SendState.QUEUED:
+            # It is due again earlier than its lease would have ended.
+            self._wake.set()
+        else:
+            self._count(send)
+
+    def _count(self, send: Send) -> None:
+        self._meter.delivered(send.channel, send.region_code, send.carrier, send.state)

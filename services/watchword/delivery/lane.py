@@ -11,13 +11,15 @@ _WEIGHT = 0.2
 _SENDS_A_SLOT = 8
 
 
-def room(lanes: Iterable["Lane"]) -> int:
-    """Return how many sends to claim: no more than any lane takes that is not full.
+def room(lanes: Iterable["Lane"]) -> tuple[int, frozenset[str]]:
+    """Return how many sends to claim, and the carriers whose sends to leave alone.
 
-    Whose they are shows only once they are claimed. So only a lane that was full already
-    is ever given more than it takes, and only so that the others do not starve.
+    Whose they are shows only once they are claimed: so no more than any lane takes that
+    is not full, and none of those that are.
     """
-    return min((lane.free for lane in lanes if lane.ready), default=0)
+    lanes = tuple(lanes)
+    limit = min((lane.free for lane in lanes if lane.ready), default=0)
+    return limit, frozenset(lane.name for lane in lanes if not lane.ready)
 
 
 class Lane:
@@ -53,6 +55,12 @@ class Lane:
     def wait(self) -> Millis:
         """Return how long the line will last."""
         return self.pace * self.load // self._width
+
+    def leave(self) -> bool:
+        """Let one send go; tells whether the lane has just become ready by it."""
+        before = self.ready
+        self.load -= 1
+        return self.ready and not before
 
     def took(self, duration: Millis) -> None:
         """Learn how long a call took."""

@@ -15,6 +15,8 @@ from watchword.fraud.limits import PhoneLimits
 OUTBOX_TOPIC = "outbox"
 """What the change bus is told when a send has been queued."""
 
+NO_CARRIERS: frozenset[str] = frozenset()
+
 MAX_ATTEMPTS = 8
 NOTICE_TTL: Millis = 10 * MINUTE
 _BACKOFF: Millis = 1 * SECOND
@@ -109,15 +111,29 @@ class Claim(NamedTuple):
     message: str
 
 
+class Claimed(NamedTuple):
+    """What a claim found due: `claims` are to be sent, `ended` must not go and are final."""
+
+    claims: list[Claim]
+    ended: list[Send]
+
+
 class ResultKind(StrEnum):
-    """How one attempt ended; the values are `CarrierError.kind` and `submitted`."""
+    """How one attempt ended: a `CarrierError.kind`, `submitted`, or too late to be made."""
 
     SUBMITTED = "submitted"
+    TOO_LATE = "too_late"
     REJECTED = "rejected"
     THROTTLED = "throttled"
     UNREACHABLE = "unreachable"
     MISCONFIGURED = "misconfigured"
     AMBIGUOUS = "ambiguous"
+
+
+_FINAL = {
+    ResultKind.REJECTED: SendError.DELIVERY_REFUSED,
+    ResultKind.TOO_LATE: SendError.TOO_LATE,
+}
 
 
 class Result(NamedTuple):
@@ -139,7 +155,7 @@ class Result(NamedTuple):
 def claim(send: Send, *, wanted: bool, may_repeat: bool, now: Millis, lease: Millis) -> Send:
     """Return the send leased for one more attempt, or ended where it must not go.
 
-    `wanted` tells whether its verification is still pending and in time. A lease that
+    `wanted` tells whether its verification is still pending. A lease that
     ran out leaves its attempt in doubt, since the message may have left; `may_repeat`
     tells whether the budgets bear one more.
     """
@@ -149,6 +165,8 @@ def claim(send: Send, *, wanted: bool, may_repeat: bool, now: Millis, lease: Mil
             return _ended(send, SendState.SUBMITTED, SendError.OUTCOME_UNKNOWN, now)
     if not wanted:
         return _ended(send, SendState.FAILED, SendError.NOT_NEEDED, now)
+    if now >= send.expire_time:
+        return _ended(send, SendState.FAILED, SendError.TOO_LATE, now)
     if send.withheld:
         return _ended(send, SendState.FAILED, SendError.DELIVERY_REFUSED, now)
     return send._replace(attempts=send.attempts + 1, lease_time=now + lease)
@@ -166,8 +184,8 @@ def settle(send: Send, result: Result, now: Millis, *, may_repeat: bool) -> Send
         return _ended(
             send._replace(provider_id=result.provider_id), SendState.SUBMITTED, SendError.NONE, now
         )
-    if result.kind is ResultKind.REJECTED:
-        return _ended(send, SendState.FAILED, SendError.DELIVERY_REFUSED, now)
+    if result.kind in _FINAL:
+        return _ended(send, SendState.FAILED, _FINAL[result.kind], now)
     if result.kind is ResultKind.AMBIGUOUS:
         send = send._replace(doubts=send.doubts + 1)
         if send.doubts > 1 or not may_repeat:
@@ -235,8 +253,17 @@ class Outbox(Protocol):
     send; publish the verification's id after each change. Raises `Unavailable`.
     """
 
-    async def claim(self, limit: int, lease: Millis, limits: PhoneLimits) -> list[Claim]:
-        """Lease up to `limit` due sends; those that must not go are ended, not returned."""
+    async def claim(
+        self,
+        limit: int,
+        lease: Millis,
+        limits: PhoneLimits,
+        except_carriers: frozenset[str] = NO_CARRIERS,
+    ) -> Claimed:
+        """Lease up to `limit` due sends, and end those that must not go.
+
+        Sends of `except_carriers` are left alone: their carriers have no room.
+        """
         ...
 
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
@@ -247,8 +274,11 @@ class Outbox(Protocol):
         """Record a delivery receipt; returns the send as it stands, None if unknown."""
         ...
 
-    async def next_due_time(self) -> Millis | None:
-        """Return when the next send is due or its lease ends, None where nothing waits."""
+    async def next_due_time(self, except_carriers: frozenset[str] = NO_CARRIERS) -> Millis | None:
+        """Return when the next send is due or its lease ends, None where nothing waits.
+
+        Sends of `except_carriers` do not count.
+        """
         ...
 
     async def depth(self) -> OutboxDepth:

@@ -115,14 +115,20 @@ class Interceptor:
         self._running = 0
         self._streams: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self._turned_away = 0
 
     @property
     def running(self) -> int:
         """Return how many unary calls are being handled."""
         return self._running
 
+    @property
+    def turned_away(self) -> int:
+        """Return how many unary calls came after `drain`."""
+        return self._turned_away
+
     def drain(self) -> None:
-        """End the streams with UNAVAILABLE, so that a stop need not wait for watchers."""
+        """Turn new calls away; end the streams, so that a stop need not wait for watchers."""
         self._draining = True
         for task in tuple(self._streams):
             task.cancel()
@@ -173,6 +179,8 @@ class Interceptor:
             record = _Call(method)
             self._running += 1
             try:
+                if self._draining:
+                    self._turn_away()
                 if self._running > most:
                     _overloaded()
                 late = await self._admit(record, context)
@@ -212,13 +220,17 @@ class Interceptor:
                         await context.write(encode(reply))
             except BaseException as error:  # noqa: BLE001 - nothing may pass unmapped
                 if isinstance(error, asyncio.CancelledError) and self._draining:
-                    error = Unavailable("the server is stopping", reason=Reason.OVERLOADED)
+                    error = _stopping()
                 await self._fail(record, context, error)
             finally:
                 self._streams.discard(task)
                 self._done(record)
 
         return call
+
+    def _turn_away(self) -> NoReturn:
+        self._turned_away += 1
+        raise _stopping()
 
     async def _admit(self, record: _Call, context: Context) -> float | None:
         """Establish the caller; return after how many seconds to stop, None where grpc does."""
@@ -289,6 +301,10 @@ def _remaining(context: Context) -> float | None:
 
 def _overloaded() -> NoReturn:
     raise Unavailable("too many calls at a time", reason=Reason.OVERLOADED, retry_after=SECOND)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the server is stopping", reason=Reason.OVERLOADED, retry_after=SECOND)
 
 
 def _deserializer(handler: Handler) -> Callable[[bytes], Any]:

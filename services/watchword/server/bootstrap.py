@@ -137,6 +137,7 @@ class Server:
             provider=provider,
             create=self._create,
             entropy=self.entropy,
+            meter=self.metrics,
         )
         try:
             self.parts = self._assemble(provider, stores, carriers)

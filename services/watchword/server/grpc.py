@@ -1,5 +1,6 @@
 """The gRPC side: transport limits, the services behind their wrapper, health, reflection."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ from watchword.server.tls import Certificates
 MAX_REQUEST_BYTES = 64 * 1024
 
 _HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+_TURN_AWAY_SECONDS = 0.03
+_TURN_AWAY_ROUNDS = 10
 
 # Bit 0 is identity: a compressed request is refused before anything is inflated.
 _IDENTITY_ONLY = 1
@@ -140,4 +144,18 @@ class GrpcServer:
         """Say NOT_SERVING for good, end the streams, let calls finish for `grace` seconds."""
         await self._health.enter_graceful_shutdown()
         self._interceptor.drain()
+        if grace:
+            await self._turn_away()
         await self._server.stop(grace)
+
+    async def _turn_away(self) -> None:
+        """Let calls that are on their way here arrive and be told UNAVAILABLE.
+
+        gRPC would end what it has read and not yet handed over as CANCELLED, which no
+        client tries again.
+        """
+        for _ in range(_TURN_AWAY_ROUNDS):
+            before = self._interceptor.turned_away
+            await asyncio.sleep(_TURN_AWAY_SECONDS)
+            if self._interceptor.turned_away == before:
+                return

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from watchword.account.store import AccountStore
 from watchword.config import Config, ConfigError
-from watchword.core.ports import ChangeBus, Clock, Entropy
+from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
 from watchword.delivery.carrier import Carrier
 from watchword.delivery.outbox import Outbox
 from watchword.tenancy.directory import TenancyReader
@@ -47,6 +47,7 @@ class StoresAdapter(Protocol):
         provider: KeyProvider,
         create: bool = False,
         entropy: Entropy | None = None,
+        meter: StoreMeter | None = None,
     ) -> Stores:
         """Open the store, made first where `create` is true and nothing is there."""
         ...

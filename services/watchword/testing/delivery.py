@@ -12,9 +12,10 @@ from watchword.delivery.carrier import Capabilities, Channel, Receipt, Trust
 from watchword.delivery.composer import Composer
 from watchword.delivery.dispatcher import Dispatcher, DispatchSettings
 from watchword.delivery.outbox import (
+    NO_CARRIERS,
     NOTICE_TTL,
     OUTBOX_TOPIC,
-    Claim,
+    Claimed,
     Outbox,
     OutboxDepth,
     Result,
@@ -63,11 +64,17 @@ class ShakyOutbox:
             self.down -= 1
             raise Unavailable("down")
 
-    async def claim(self, limit: int, lease: Millis, limits: PhoneLimits) -> list[Claim]:
+    async def claim(
+        self,
+        limit: int,
+        lease: Millis,
+        limits: PhoneLimits,
+        except_carriers: frozenset[str] = NO_CARRIERS,
+    ) -> Claimed:
         """Claim, or raise `Unavailable`."""
         self.claims += 1
         self._maybe_fail()
-        return await self.outbox.claim(limit, lease, limits)
+        return await self.outbox.claim(limit, lease, limits, except_carriers)
 
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
         """Settle and keep the result, or raise `Unavailable`."""
@@ -80,9 +87,9 @@ class ShakyOutbox:
         self._maybe_fail()
         return await self.outbox.receive(receipt)
 
-    async def next_due_time(self) -> Millis | None:
+    async def next_due_time(self, except_carriers: frozenset[str] = NO_CARRIERS) -> Millis | None:
         """Pass on."""
-        return await self.outbox.next_due_time()
+        return await self.outbox.next_due_time(except_carriers)
 
     async def depth(self) -> OutboxDepth:
         """Pass on."""

@@ -190,9 +190,9 @@ class Player:
         return await self._harness.verification.rebind(command)
 
     async def _claim(self, _: int, step: Step) -> object:
-        claims = await self._harness.outbox.claim(1 + step.target, cases.LEASE, _LIMITS)
+        claims, ended = await self._harness.outbox.claim(1 + step.target, cases.LEASE, _LIMITS)
         self._claims += sorted(claims)
-        return sorted(claims)
+        return sorted(claims), sorted(ended)
 
     async def _settle(self, _: int, step: Step) -> object:
         if not self._claims:

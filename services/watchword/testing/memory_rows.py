@@ -158,9 +158,15 @@ class MemoryRows:
         assert row.send_id in self.tables.sends
         self.tables.sends[row.send_id] = row
 
-    def due_sends(self, limit: int) -> list[tuple[Send, Verification | None]]:
+    def due_sends(
+        self, limit: int, except_carriers: frozenset[str]
+    ) -> list[tuple[Send, Verification | None]]:
         """Return QUEUED sends whose due time and lease have passed, with their verification."""
-        queued = [s for s in self.tables.sends.values() if s.state is SendState.QUEUED]
+        queued = [
+            s
+            for s in self.tables.sends.values()
+            if s.state is SendState.QUEUED and s.carrier not in except_carriers
+        ]
         due = sorted(
             (s for s in queued if next_time(s) <= self.now),
             key=lambda s: (next_time(s), s.subject_id, s.send_id),

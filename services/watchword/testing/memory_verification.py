@@ -4,12 +4,13 @@ from watchword.audit.leaf import LeafMaker
 from watchword.core.errors import DomainError, NotFound
 from watchword.core.ports import Millis
 from watchword.delivery.carrier import Receipt
-from watchword.delivery.outbox import Claim, OutboxDepth, Result, Send, SendState
+from watchword.delivery.outbox import NO_CARRIERS, Claimed, OutboxDepth, Result, Send, SendState
 from watchword.fraud.budget import AccountBudget
 from watchword.fraud.limits import GuessGuard, PhoneLimits
 from watchword.testing.memory_rows import MemoryEngine, MemoryRows, next_time
 from watchword.verification import commands, outbox_commands
 from watchword.verification.model import CheckCommand, StartCommand, State, Verification
+from watchword.verification.outbox_commands import ClaimCommand
 from watchword.verification.store import (
     CancelCommand,
     CheckOutcome,
@@ -133,10 +134,17 @@ class MemoryOutbox:
         self._engine = engine
         self._leaves = leaves
 
-    async def claim(self, limit: int, lease: Millis, limits: PhoneLimits) -> list[Claim]:
-        """Lease up to `limit` due sends."""
+    async def claim(
+        self,
+        limit: int,
+        lease: Millis,
+        limits: PhoneLimits,
+        except_carriers: frozenset[str] = NO_CARRIERS,
+    ) -> Claimed:
+        """Lease up to `limit` due sends, and end those that must not go."""
+        command = ClaimCommand(limit, lease, limits, except_carriers)
         return await self._engine.write(
-            lambda rows: outbox_commands.claim(rows, self._leaves, limit, lease, limits)
+            lambda rows: outbox_commands.claim(rows, self._leaves, command)
         )
 
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
@@ -151,9 +159,10 @@ class MemoryOutbox:
             lambda rows: outbox_commands.receive(rows, self._leaves, receipt)
         )
 
-    async def next_due_time(self) -> Millis | None:
+    async def next_due_time(self, except_carriers: frozenset[str] = NO_CARRIERS) -> Millis | None:
         """Return when the next send is due or its lease ends."""
-        return min(map(next_time, self._queued()), default=None)
+        waiting = (s for s in self._queued() if s.carrier not in except_carriers)
+        return min(map(next_time, waiting), default=None)
 
     async def depth(self) -> OutboxDepth:
         """Return how much waits."""

@@ -135,8 +135,49 @@ class OutboxContract:
         assert claim.send.send_id == cases.send_id(2)
         await self._settle(harness, claim, ResultKind.THROTTLED)
         harness.clock.advance(10 * MINUTE)
-        assert await self._claim(harness) == []
+        claims, (ended,) = await harness.outbox.claim(1, LEASE, LIMITS)
+        assert claims == []
+        assert (ended.state, ended.error_reason) == (SendState.FAILED, SendError.TOO_LATE)
         assert await harness.outbox.depth() == OutboxDepth(0, 0)
+
+    async def test_what_is_over_is_told_once(self, harness: Harness) -> None:
+        """A claim returns the sends that it ended, as they stand, and ends them for good."""
+        await harness.verification.start(cases.start(1))
+        await harness.verification.cancel(cases.cancel(1))
+        claims, (ended,) = await harness.outbox.claim(1, LEASE, LIMITS)
+        assert claims == []
+        assert (ended.state, ended.error_reason) == (SendState.FAILED, SendError.NOT_NEEDED)
+        assert await self._verification(harness) == (State.CANCELED, (ended,))
+        assert await harness.outbox.claim(1, LEASE, LIMITS) == ([], [])
+
+    async def test_what_is_too_late_to_attempt_fails(self, harness: Harness) -> None:
+        """An attempt may find that the code's time or its key is over."""
+        await harness.verification.start(cases.start(1))
+        (claim,) = await self._claim(harness)
+        send = await self._settle(harness, claim, ResultKind.TOO_LATE)
+        assert (send.state, send.error_reason) == (SendState.FAILED, SendError.TOO_LATE)
+        assert await self._verification(harness) == (State.FAILED, (send,))
+
+    async def test_sends_of_full_carriers_are_left_alone(self, harness: Harness) -> None:
+        """Neither claimed nor counted as due, however long they wait; the others are."""
+        carriers = ("full", "b", "full", "a", "b")
+        for number, carrier in enumerate(carriers):
+            command = cases.start(number, CASE._replace(phone=number))
+            plan = command.plan._replace(carrier=carrier)
+            await harness.verification.start(command._replace(plan=plan))
+            harness.clock.advance(1)
+        full = frozenset({"full", "unknown"})
+        now = harness.clock.now()
+        assert await harness.outbox.next_due_time() == now - 5
+        assert await harness.outbox.next_due_time(full) == now - 4
+        first, _ = await harness.outbox.claim(2, LEASE, LIMITS, full)
+        rest, _ = await harness.outbox.claim(9, LEASE, LIMITS, full)
+        assert [c.send.send_id for c in first] == [cases.send_id(1), cases.send_id(3)]
+        assert [c.send.send_id for c in rest] == [cases.send_id(4)]
+        assert await harness.outbox.next_due_time(full) == now + LEASE
+        freed = await self._claim(harness)
+        assert [c.send.send_id for c in freed] == [cases.send_id(0), cases.send_id(2)]
+        assert {c.send.attempts for c in freed} == {1}
 
     async def test_what_other_accounts_used_up_is_withheld(self, harness: Harness) -> None:
         """A phone that others sent to is not sent to; it looks like a carrier's refusal."""
@@ -194,7 +235,7 @@ class OutboxContract:
         assert await harness.outbox.depth() == OutboxDepth(3, 3 * SECOND)
 
     async def _claim(self, harness: Harness, limit: int = 100) -> list[Claim]:
-        return await harness.outbox.claim(limit, LEASE, LIMITS)
+        return (await harness.outbox.claim(limit, LEASE, LIMITS)).claims
 
     async def _settle(
         self, harness: Harness, claim: Claim, kind: ResultKind, next_carrier: str = ""

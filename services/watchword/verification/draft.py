@@ -122,23 +122,33 @@ def check_allowed(
     `PermissionDenied` (CUSTOM_CODE_NOT_GRANTED), `InvalidArgument` for a purpose that the
     application does not list.
     """
-    if account.state not in (AccountState.ACTIVE, AccountState.TRIAL):
-        raise FailedPrecondition("the account starts nothing", reason=Reason.ACCOUNT_SUSPENDED)
     if application.purposes and request.purpose not in application.purposes:
         raise InvalidArgument("the application does not list this purpose", field="purpose")
-    if request.channel not in application.channels:
-        raise FailedPrecondition(
-            "the application has not enabled this channel", reason=Reason.CHANNEL_UNAVAILABLE
-        )
-    if not region_open(account, application, phone.region_code):
-        raise FailedPrecondition(
-            "the number's region is not enabled; add it to the application's enabled_regions",
-            reason=Reason.REGION_DISABLED,
-        )
+    check_sending(account, application, request.channel, phone.region_code)
     if request.custom_code is not None and not application.custom_code_granted:
         raise PermissionDenied(
             "custom codes were not granted to this application",
             reason=Reason.CUSTOM_CODE_NOT_GRANTED,
+        )
+
+
+def check_sending(
+    account: Account, application: Application, channel: Channel, region_code: str
+) -> None:
+    """Raise where account or application let no message go, be it the first or a resend.
+
+    `FailedPrecondition` (ACCOUNT_SUSPENDED, CHANNEL_UNAVAILABLE, REGION_DISABLED).
+    """
+    if account.state not in (AccountState.ACTIVE, AccountState.TRIAL):
+        raise FailedPrecondition("the account starts nothing", reason=Reason.ACCOUNT_SUSPENDED)
+    if channel not in application.channels:
+        raise FailedPrecondition(
+            "the application has not enabled this channel", reason=Reason.CHANNEL_UNAVAILABLE
+        )
+    if not region_open(account, application, region_code):
+        raise FailedPrecondition(
+            "the number's region is not enabled; add it to the application's enabled_regions",
+            reason=Reason.REGION_DISABLED,
         )
 
 

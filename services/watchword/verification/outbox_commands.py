@@ -1,10 +1,12 @@
 """The outbox's atomic commands over `Rows`; they touch the verification behind a send."""
 
+from typing import NamedTuple
+
 from watchword.audit.leaf import LeafMaker
 from watchword.core.ports import Millis
 from watchword.delivery import outbox
 from watchword.delivery.carrier import Receipt
-from watchword.delivery.outbox import Claim, Result, ResultKind, Send, SendKind, SendState
+from watchword.delivery.outbox import Claim, Claimed, Result, ResultKind, Send, SendKind, SendState
 from watchword.fraud import budget
 from watchword.fraud.limits import PhoneLimits, bears_repeat, with_send
 from watchword.verification.commands import fail_undeliverable
@@ -12,25 +14,34 @@ from watchword.verification.model import State, Verification
 from watchword.verification.rows import Rows
 
 
-def claim(
-    rows: Rows, leaves: LeafMaker, limit: int, lease: Millis, limits: PhoneLimits
-) -> list[Claim]:
+class ClaimCommand(NamedTuple):
+    """What a dispatcher asks for; see `Outbox.claim`."""
+
+    limit: int
+    lease: Millis
+    limits: PhoneLimits
+    except_carriers: frozenset[str]
+
+
+def claim(rows: Rows, leaves: LeafMaker, command: ClaimCommand) -> Claimed:
     """Lease due sends and record their attempts; see `Outbox.claim`."""
-    claims = []
-    for send, verification in rows.due_sends(limit):
+    claimed = Claimed([], [])
+    limits, lease = command.limits, command.lease
+    for send, verification in rows.due_sends(command.limit, command.except_carriers):
         after = outbox.claim(
             send,
-            wanted=_wanted(send, verification, rows.now),
+            wanted=_wanted(send, verification),
             may_repeat=bool(send.lease_time) and _charge_repeat(rows, send, verification, limits),
             now=rows.now,
             lease=lease,
         )
         if after.state is SendState.QUEUED:
             rows.update_send(after)
-            claims.append(_claim(after, verification))
+            claimed.claims.append(_claim(after, verification))
         else:
             _save_send(rows, leaves, after, verification)
-    return claims
+            claimed.ended.append(after)
+    return claimed
 
 
 def settle(rows: Rows, leaves: LeafMaker, result: Result, limits: PhoneLimits) -> Send | None:
@@ -60,12 +71,11 @@ def receive(rows: Rows, leaves: LeafMaker, receipt: Receipt) -> Send | None:
     return after
 
 
-def _wanted(send: Send, verification: Verification | None, now: Millis) -> bool:
-    if now >= send.expire_time:
-        return False
+def _wanted(send: Send, verification: Verification | None) -> bool:
     if send.kind is SendKind.NOTICE:
         return True
-    return verification is not None and verification.state is State.PENDING
+    # Of an expired one the send itself says that it is too late.
+    return verification is not None and verification.state in (State.PENDING, State.EXPIRED)
 
 
 def _claim(send: Send, verification: Verification | None) -> Claim:

@@ -78,8 +78,13 @@ class Rows(Protocol):
         """Replace the row of this id."""
         ...
 
-    def due_sends(self, limit: int) -> list[tuple[Send, Verification | None]]:
-        """Return QUEUED sends whose due time and lease have passed, with their verification."""
+    def due_sends(
+        self, limit: int, except_carriers: frozenset[str]
+    ) -> list[tuple[Send, Verification | None]]:
+        """Return QUEUED sends whose due time and lease have passed, with their verification.
+
+        Those that have waited longest come first; sends of `except_carriers` are left out.
+        """
         ...
 
     def send_times(self, keys: tuple[bytes, ...]) -> Mapping[bytes, SendTimes]:

@@ -30,7 +30,7 @@ from watchword.vault.epochs import EpochKeys
 from watchword.vault.index import BlindIndex
 from watchword.vault.keyring import KeyProvider
 from watchword.vault.signing import ReceiptSigner
-from watchword.verification.draft import Drafter, check_allowed, check_trial
+from watchword.verification.draft import Drafter, check_allowed, check_sending, check_trial
 from watchword.verification.keyed import KeyedValues
 from watchword.verification.meter import VerificationMeter
 from watchword.verification.model import (
@@ -130,10 +130,9 @@ class VerificationService:
         account = await self.account(application)
         row = (await self._get(caller, verification_id)).verification
         by = channel or row.channel
-        if by not in application.channels:
-            raise FailedPrecondition(
-                "the application has not enabled this channel", reason=Reason.CHANNEL_UNAVAILABLE
-            )
+        check_sending(account, application, by, row.region_code)
+        if not row.test:
+            check_trial(account, row.phone_index)
         command = ResendCommand(
             verification_id=verification_id,
             account_id=caller.account_id,

@@ -17,10 +17,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 from watchword.core.errors import DomainError, Reason, Unavailable
-from watchword.core.ports import ChangeBus, Clock, Millis
+from watchword.core.ports import ChangeBus, Clock, Millis, StoreMeter
 from watchword_adapters.stores.sqlite.connection import Connect, open_reader, open_writer
 
 T = TypeVar("T")
@@ -84,8 +85,10 @@ class Engine:
         wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
         connect: Connect = sqlite3.connect,
         capacity: int = _CAPACITY,
+        meter: StoreMeter | None = None,
     ) -> None:
         """Open an existing file at `path`. Raises `sqlite3.Error` where that fails."""
+        self._meter = meter
         self._writer = open_writer(path, connect)
         self._reader = open_reader(path, connect)
         self._lister = open_reader(path, connect)
@@ -231,7 +234,7 @@ class Engine:
             self._commit_nothing(batch, outcomes)
             return
         commit = asyncio.get_running_loop().run_in_executor(self._committer, _commit, db)
-        commit.add_done_callback(partial(self._committed, batch, outcomes, ids))
+        commit.add_done_callback(partial(self._committed, batch, outcomes, ids, perf_counter()))
 
     def _apply(
         self, db: sqlite3.Connection, command: Callable[[Transaction], Any], ids: list[str]
@@ -294,12 +297,18 @@ class Engine:
         batch: list[_Job],
         outcomes: list[object],
         ids: list[str],
+        began: float,
         commit: "asyncio.Future[None]",
     ) -> None:
+        if self._meter is not None:
+            self._meter.committed(perf_counter() - began, len(batch))
+            self._meter.store_queue(len(self._queue))
         error = commit.exception()
         if error is not None:
             self._broken = _code(error) not in _PASSING
             self._failed(batch, error)
+            if self._broken:
+                _log.error("the store serves no more: see to its disk, then restart")
             return
         self._failing = False
         self._resolve(batch, outcomes)
@@ -322,7 +331,7 @@ class Engine:
         """Undo the batch and tell each of its callers that nothing was done."""
         self._failing = True
         # The name of SQLite's result code only: its texts may hold paths and SQL.
-        _log.error("store write failed: %s", _name(error))
+        _log.error("store write failed", extra={"error": _name(error)})
         try:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -360,7 +369,8 @@ def _snapshot(db: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) 
 
 
 def _probe(tx: Transaction) -> None:
-    tx.db.execute("UPDATE meta SET value = value WHERE name = 'world'")
+    # Sixteen pages: a nearly full disk has room for one when it has none for a command.
+    tx.db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(65536))")
 
 
 def _read_meta(db: sqlite3.Connection) -> None:

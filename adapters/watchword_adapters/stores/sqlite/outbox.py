@@ -5,13 +5,13 @@ import sqlite3
 from watchword.audit.leaf import LeafMaker
 from watchword.core.ports import Millis
 from watchword.delivery.carrier import Receipt
-from watchword.delivery.outbox import Claim, OutboxDepth, Result, Send
+from watchword.delivery.outbox import NO_CARRIERS, Claimed, OutboxDepth, Result, Send
 from watchword.fraud.limits import PhoneLimits
 from watchword.verification import outbox_commands
+from watchword.verification.outbox_commands import ClaimCommand
 from watchword_adapters.stores.sqlite.engine import Engine
-from watchword_adapters.stores.sqlite.rows import SqliteRows
+from watchword_adapters.stores.sqlite.rows import QUEUE_HEADS, SqliteRows
 
-_NEXT = "SELECT min(max(due_time, lease_time)) FROM send WHERE state = 'QUEUED'"
 _DEPTH = "SELECT count(*), coalesce(min(due_time), ?1) FROM send WHERE state = 'QUEUED'"
 
 
@@ -23,11 +23,18 @@ class SqliteOutbox:
         self._engine = engine
         self._leaves = leaves
 
-    async def claim(self, limit: int, lease: Millis, limits: PhoneLimits) -> list[Claim]:
-        """Lease up to `limit` due sends."""
+    async def claim(
+        self,
+        limit: int,
+        lease: Millis,
+        limits: PhoneLimits,
+        except_carriers: frozenset[str] = NO_CARRIERS,
+    ) -> Claimed:
+        """Lease up to `limit` due sends, and end those that must not go."""
         leaves = self._leaves
+        command = ClaimCommand(limit, lease, limits, except_carriers)
         return await self._engine.write(
-            lambda tx: outbox_commands.claim(SqliteRows(tx), leaves, limit, lease, limits)
+            lambda tx: outbox_commands.claim(SqliteRows(tx), leaves, command)
         )
 
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
@@ -44,12 +51,12 @@ class SqliteOutbox:
             lambda tx: outbox_commands.receive(SqliteRows(tx), leaves, receipt)
         )
 
-    async def next_due_time(self) -> Millis | None:
+    async def next_due_time(self, except_carriers: frozenset[str] = NO_CARRIERS) -> Millis | None:
         """Return when the next send is due or its lease ends."""
 
         def query(db: sqlite3.Connection) -> Millis | None:
-            found: Millis | None = db.execute(_NEXT).fetchone()[0]
-            return found
+            heads = db.execute(QUEUE_HEADS).fetchall()
+            return min((time for name, time in heads if name not in except_carriers), default=None)
 
         return self._engine.look(query)
 

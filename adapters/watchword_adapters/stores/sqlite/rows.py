@@ -68,10 +68,19 @@ _UPDATE_SEND = (
     " attempts = ?, doubts = ?, due_time = ?, lease_time = ?, submit_time = ?, update_time = ?"
     " WHERE send_id = ?"
 )
+# Each carrier's queue by name and the time of its head, by skipping through the index.
+QUEUE_HEADS = (
+    "WITH RECURSIVE queue (name) AS ("
+    " SELECT min(carrier) FROM send WHERE state = 'QUEUED' UNION ALL"
+    " SELECT (SELECT min(carrier) FROM send WHERE state = 'QUEUED' AND carrier > queue.name)"
+    " FROM queue WHERE queue.name IS NOT NULL)"
+    " SELECT name, (SELECT min(max(due_time, lease_time)) FROM send"
+    " WHERE state = 'QUEUED' AND carrier = queue.name) FROM queue WHERE name IS NOT NULL"
+)
 _DUE_SENDS = (
     f"SELECT {SEND_OF_JOIN}, {VERIFICATION_OF_JOIN} FROM send s"
     " LEFT JOIN verification v ON v.verification_id = s.subject_id"
-    " WHERE s.state = 'QUEUED' AND max(s.due_time, s.lease_time) <= ?"
+    " WHERE s.state = 'QUEUED' AND s.carrier = ? AND max(s.due_time, s.lease_time) <= ?"
     " ORDER BY max(s.due_time, s.lease_time), s.subject_id, s.send_id LIMIT ?"
 )
 # Scalar subqueries are quicker than any list or union of keys.
@@ -132,6 +141,11 @@ _STALE = (
         KNOWN_BINDING_TTL,
     ),
 )
+
+
+def _waited_longest(due: tuple[Send, Verification | None]) -> tuple[Millis, str, str]:
+    send = due[0]
+    return max(send.due_time, send.lease_time), send.subject_id, send.send_id
 
 
 class SqliteRows:
@@ -238,16 +252,25 @@ class SqliteRows:
             ),
         )
 
-    def due_sends(self, limit: int) -> list[tuple[Send, Verification | None]]:
+    def due_sends(
+        self, limit: int, except_carriers: frozenset[str]
+    ) -> list[tuple[Send, Verification | None]]:
         """Return QUEUED sends whose due time and lease have passed, with their verification."""
-        found = self._execute(_DUE_SENDS, (self.now, limit)).fetchall()
-        return [
-            (
-                send_of(row[:SEND_WIDTH]),
-                None if row[SEND_WIDTH] is None else verification_of(row[SEND_WIDTH:]),
-            )
-            for row in found
-        ]
+        found = []
+        queues = self._execute(QUEUE_HEADS).fetchall()
+        for carrier, head in queues:
+            if head <= self.now and carrier not in except_carriers:
+                due = self._execute(_DUE_SENDS, (carrier, self.now, limit)).fetchall()
+                found += [
+                    (
+                        send_of(row[:SEND_WIDTH]),
+                        None if row[SEND_WIDTH] is None else verification_of(row[SEND_WIDTH:]),
+                    )
+                    for row in due
+                ]
+        if len(queues) > 1:
+            found = sorted(found, key=_waited_longest)[:limit]
+        return found
 
     def send_times(self, keys: tuple[bytes, ...]) -> Mapping[bytes, SendTimes]:
         """Return the send times kept under these two keys; absent keys are left out."""

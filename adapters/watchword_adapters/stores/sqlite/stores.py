@@ -7,7 +7,7 @@ from typing import Self
 
 from watchword.audit.leaf import LeafMaker
 from watchword.core.keys import KeyProvider
-from watchword.core.ports import ChangeBus, Clock, Entropy
+from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
 from watchword.core.system import SystemEntropy
 from watchword_adapters.stores.sqlite import schema
 from watchword_adapters.stores.sqlite.account import SqliteAccountStore
@@ -57,6 +57,7 @@ class SqliteStores:
         provider: KeyProvider,
         create: bool = False,
         entropy: Entropy | None = None,
+        meter: StoreMeter | None = None,
     ) -> Self:
         """Open the store at `path`, made first where `create` is true and nothing is there.
 
@@ -69,7 +70,7 @@ class SqliteStores:
         check_place(path, create=create)
         try:
             keystore = _prepared(path, world, clock, provider, entropy, create=create)
-            return cls(Engine(path, clock, bus), keystore, provider, world, clock)
+            return cls(Engine(path, clock, bus, meter=meter), keystore, provider, world, clock)
         except KeyStoreFileError as error:
             raise StoreRefused(str(error)) from None
         except sqlite3.Error as error:

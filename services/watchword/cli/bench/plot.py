@@ -16,9 +16,7 @@ def plot(bench: Bench, path: Path) -> None:
     costs, times = figure.subplots(1, 2, width_ratios=(3, 1))
     yardstick = CALLS * summary(bench.empty).cpu_us
     costs.plot(_costs(bench.verification), marker="o", label="a verification (Start and Check)")
-    costs.plot(
-        [CALLS * cost for cost in _costs(bench.empty)], marker="o", label="two empty calls"
-    )
+    costs.plot([CALLS * cost for cost in _costs(bench.empty)], marker="o", label="two empty calls")
     costs.axhline(
         GOAL_RATIO * yardstick, linestyle="--", color="grey", label=f"goal: {GOAL_RATIO} times"
     )

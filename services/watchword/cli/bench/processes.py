@@ -32,7 +32,7 @@ class Process:
         """Run `python -m` with `arguments`; its stderr is appended to the file `errors`."""
         self._errors = errors
         self._file: IO[bytes] = errors.open("ab")
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

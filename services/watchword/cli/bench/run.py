@@ -26,6 +26,7 @@ Progress = Callable[[float, str], None]
 _WARM_UP, _SLICES, _PACE = 0.1, 0.6, 0.3
 _SLICE, _SHORTEST_SLICE = 1.0, 0.1
 _SAMPLE = 5_000
+_ANSWER_WITHIN = 300.0
 _LOG = "errors.log"
 
 
@@ -77,15 +78,15 @@ class Rig(NamedTuple):
     empty: Process
     generator: Process
 
-    def order(self, within: float = 60.0, **order: object) -> dict[str, Any]:
+    def order(self, do: str, **details: float) -> dict[str, Any]:
         """Have the generator do something and return what it says."""
-        self.generator.tell(order)
-        return self.generator.hear(within)
+        self.generator.tell({"do": do, **details})
+        return self.generator.hear(_ANSWER_WITHIN)
 
-    def stretch(self, target: Process, **order: object) -> tuple[Slice, dict[str, Any]]:
+    def stretch(self, target: Process, do: str, **details: float) -> tuple[Slice, dict[str, Any]]:
         """Carry out an order and return what it cost `target` and the generator."""
         before = target.cpu()
-        answer = self.order(**order)
+        answer = self.order(do, **details)
         used = target.cpu() - before
         return Slice(answer["done"], answer["seconds"], used, answer["cpu"]), answer
 
@@ -126,9 +127,9 @@ def measure(seconds: float, progress: Progress) -> Bench:
 
 
 def _warm_up(processes: Rig, seconds: float) -> None:
-    processes.order(do="fill", count=WAITING, in_flight=IN_FLIGHT)
-    processes.order(do="verify", seconds=seconds * 2 / 3, in_flight=IN_FLIGHT)
-    processes.order(do="empty", seconds=seconds / 3, in_flight=IN_FLIGHT)
+    processes.order("fill", count=WAITING, in_flight=IN_FLIGHT)
+    processes.order("verify", seconds=seconds * 2 / 3, in_flight=IN_FLIGHT)
+    processes.order("empty", seconds=seconds / 3, in_flight=IN_FLIGHT)
 
 
 def _alternate(processes: Rig, bench: Bench, progress: Progress) -> None:
@@ -138,12 +139,10 @@ def _alternate(processes: Rig, bench: Bench, progress: Progress) -> None:
     for pair in range(pairs):
         progress(_WARM_UP + _SLICES * pair / pairs, f"slice {pair + 1} of {pairs}")
         found, _ = processes.stretch(
-            processes.server, do="verify", seconds=length, in_flight=IN_FLIGHT
+            processes.server, "verify", seconds=length, in_flight=IN_FLIGHT
         )
         bench.verification.append(found)
-        found, _ = processes.stretch(
-            processes.empty, do="empty", seconds=length, in_flight=IN_FLIGHT
-        )
+        found, _ = processes.stretch(processes.empty, "empty", seconds=length, in_flight=IN_FLIGHT)
         bench.empty.append(found)
 
 
@@ -151,7 +150,7 @@ def _pace(processes: Rig, bench: Bench) -> None:
     done = sum(each.done for each in bench.verification)
     bench.rate = done / sum(each.seconds for each in bench.verification) / 2
     found, answer = processes.stretch(
-        processes.server, do="pace", rate=bench.rate, seconds=bench.seconds * _PACE
+        processes.server, "pace", rate=bench.rate, seconds=bench.seconds * _PACE
     )
     bench.start, bench.check = Latency(**answer["start"]), Latency(**answer["check"])
     bench.pace_cores = found.generator / found.seconds
@@ -169,12 +168,12 @@ def measure_long(count: int, progress: Progress) -> Long:
     """
     with rig() as processes:
         long = Long(machine(processes.directory))
-        processes.order(do="fill", count=min(WAITING, count), in_flight=IN_FLIGHT)
+        processes.order("fill", count=min(WAITING, count), in_flight=IN_FLIGHT)
         began, cpu = perf_counter(), processes.server.cpu()
         done = 0
         while done < count:
             step = min(_SAMPLE, count - done)
-            answer = processes.order(600.0, do="many", count=step, in_flight=IN_FLIGHT)
+            answer = processes.order("many", count=step, in_flight=IN_FLIGHT)
             done += step
             sample = Sample(
                 done,

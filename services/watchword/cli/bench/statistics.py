@@ -68,7 +68,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 class Latency(NamedTuple):
     """Milliseconds from when a call was due to its reply."""
 
-    count: int
+    calls: int
     p50: float
     p90: float
     p99: float
@@ -79,7 +79,7 @@ def latency(seconds: Sequence[float]) -> Latency:
     """Return the distribution of times given in seconds."""
     ordered = sorted(second * 1000 for second in seconds)
     return Latency(
-        count=len(ordered),
+        calls=len(ordered),
         p50=percentile(ordered, 0.50),
         p90=percentile(ordered, 0.90),
         p99=percentile(ordered, 0.99),

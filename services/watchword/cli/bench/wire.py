@@ -23,7 +23,7 @@ _FIRST_WINDOW = 65_535
 _WINDOW = 1 << 30
 _RETURN_AT = 1 << 20
 _HEADER_TABLE_SIZE = 1
-_INDEXED = 0x80
+_INDEXED, _LONG = 0x80, 0xFF
 _LARGEST = 8_192
 
 
@@ -246,7 +246,7 @@ def _plain(block: bytes) -> bool:
     Such a block changes no table (RFC 7541 §6.1): while nothing else does, it always
     means the same.
     """
-    return all(_INDEXED <= byte < 0xFF for byte in block)
+    return all(_INDEXED <= byte < _LONG for byte in block)
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

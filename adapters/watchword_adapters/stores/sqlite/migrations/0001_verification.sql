@@ -78,7 +78,7 @@ CREATE TABLE send (
     PRIMARY KEY (subject_id, send_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX send_due ON send (max(due_time, lease_time)) WHERE state = 'QUEUED';
+CREATE INDEX send_due ON send (carrier, max(due_time, lease_time)) WHERE state = 'QUEUED';
 CREATE INDEX send_notice ON send (update_time) WHERE kind = 'NOTICE' AND state <> 'QUEUED';
 
 -- The times of recent sends, by account's or cross-account index of the phone.
