@@ -58,6 +58,11 @@ class Load:
     shift: Millis = 0
 
     @property
+    def replies(self) -> int:
+        """How many calls were answered so far."""
+        return self.acknowledged + self.repeated
+
+    @property
     def now(self) -> Millis:
         """The server's time."""
         return SystemClock().now() + self.shift
@@ -85,27 +90,20 @@ class Load:
         Raises `Down` where the server dies meanwhile; then another time will do.
         """
         older = self.chance.sample(self.flows, min(also, len(self.flows)))
-        again = list({id(flow): flow for flow in (*self.unsettled, *older)}.values())
-        queue = iter(again)
-        self.unsettled = again
+        left = {id(flow): flow for flow in (*self.unsettled, *older)}
+        queue = iter(list(left.values()))
         found = await asyncio.gather(
-            *(self._settler(client, queue) for _ in range(CALLERS)), return_exceptions=True
+            *(self._settler(client, queue, left) for _ in range(CALLERS)), return_exceptions=True
         )
-        done = {id(flow) for flows in found if isinstance(flows, list) for flow in flows}
+        self.unsettled = list(left.values())
         failures = [error for error in found if isinstance(error, BaseException)]
-        for error in failures:
-            if not isinstance(error, Down):
-                raise error
-        self.unsettled = [flow for flow in again if id(flow) not in done]
-        if failures:
-            raise Down
+        for error in sorted(failures, key=lambda error: isinstance(error, Down)):
+            raise error
 
-    async def _settler(self, client: Client, queue: Iterator[Flow]) -> list[Flow]:
-        done = []
+    async def _settler(self, client: Client, queue: Iterator[Flow], left: dict[int, Flow]) -> None:
         for flow in queue:
             await self._verify(client, flow)
-            done.append(flow)
-        return done
+            del left[id(flow)]
 
     async def _verify(self, client: Client, flow: Flow) -> None:
         """Repeat each request of a flow, look at the row, and try to use the code again."""

@@ -16,6 +16,9 @@ from tests.crash.world import Process, Template, World, template, until
 
 from watchword.core.ports import SECOND
 
+# Servers in processes of their own keep the processors busy: one test at a time.
+pytestmark = pytest.mark.xdist_group("processes")
+
 SEED = "WATCHWORD_TEST_CRASH_SEED"
 """Names the variable that repeats a run's choices."""
 
@@ -32,7 +35,8 @@ outcome = "ambiguous_taken"
 times = 1
 """
 _STEPS_AHEAD = (0, 0, SECOND, 31 * SECOND, WAIT)
-_LONGEST_LIFE = 0.4
+_MOST_REPLIES = 250
+_LATER = 0.03
 
 
 class CrashLoop:
@@ -82,8 +86,13 @@ class CrashLoop:
         assert await process.ended() == -9
 
     async def _kill(self, process: Process) -> None:
-        await asyncio.sleep(self._chance.uniform(0.01, _LONGEST_LIFE))
-        process.kill()
+        """Let the server answer for a while, then kill it in the midst of whatever it does."""
+        enough = self.load.replies + self._chance.randrange(_MOST_REPLIES)
+        try:
+            await until(lambda: self.load.replies >= enough)
+            await asyncio.sleep(self._chance.uniform(0, _LATER))
+        finally:
+            process.kill()
 
     async def _last_life(self, world: World, program: Template) -> None:
         """Serve once more, past every lease; verify, let the queue run dry, stop in order."""

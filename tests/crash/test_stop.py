@@ -11,12 +11,16 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import grpc
+import pytest
 from tests.crash.audit import check_store
 from tests.crash.ledger import Flow, Journal, Kind
 from tests.crash.load import Load
 from tests.crash.world import PATIENCE, World, template, until
 
 from watchword.core.ports import MINUTE, SECOND
+
+# Servers in processes of their own keep the processors busy: one test at a time.
+pytestmark = pytest.mark.xdist_group("processes")
 
 # The carrier wants these later than the server lives.
 LATER = """

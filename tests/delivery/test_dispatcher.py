@@ -139,6 +139,21 @@ async def test_what_expires_in_line_is_not_sent(world: World, carrier: FakeCarri
     assert outcome(world, late) == (FAILED, SendError.TOO_LATE, 1)
 
 
+async def test_what_is_canceled_in_line_is_not_sent(world: World, carrier: FakeCarrier) -> None:
+    carrier.gate.clear()
+    started = [await world.start() for _ in range(3)]
+    await world.run(SETTINGS._replace(slots=1))
+    called = carrier.called[0].send_id
+    (canceled, gone), (_, sent) = [one for one in started if one[1] != called]
+    command = CancelCommand(canceled.verification_id, ACCOUNT, APPLICATION, None)
+    await world.stores.verification.cancel(command)
+    carrier.gate.set()
+    await world.settle_down()
+    assert {message.send_id for message in carrier.called} == {called, sent}
+    assert outcome(world, gone) == (FAILED, SendError.NOT_NEEDED, 1)
+    assert outcome(world, sent) == (SUBMITTED, SendError.NONE, 1)
+
+
 async def test_a_destroyed_epoch_key_ends_the_send_without_a_call(
     world: World, carrier: FakeCarrier
 ) -> None:

@@ -7,13 +7,14 @@ cannot try contents against it.
 
 import hashlib
 import hmac
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from watchword.core.framing import frame
 from watchword.core.keys import KeyProvider, KeyUse
 from watchword.core.ports import Millis
 
 _SALT_BYTES = 16
+_MAC_BYTES = 32
 
 
 class Leaf(NamedTuple):
@@ -59,7 +60,8 @@ class LeafMaker:
         )
 
 
-_Keys = tuple[bytes, bytes]
+_Keyed: TypeAlias = "hashlib.blake2b"
+_Keys = tuple[_Keyed, _Keyed]
 _Fields = tuple[str, str, int, str, Millis]
 
 
@@ -68,7 +70,18 @@ def _sub_keys(root: bytes) -> _Keys:
     salt, mac = (
         hmac.digest(root, frame("leaf", label) + b"\x01", "sha256") for label in ("salt", "mac")
     )
-    return salt, mac
+    return _keyed(salt, _SALT_BYTES), _keyed(mac, _MAC_BYTES)
+
+
+def _keyed(key: bytes, size: int) -> _Keyed:
+    """Return keyed BLAKE2b (RFC 7693 §2.9), ready to be copied: a fifth of an HMAC's cost."""
+    return hashlib.blake2b(key=key, digest_size=size)
+
+
+def _mac(keyed: _Keyed, data: bytes) -> bytes:
+    state = keyed.copy()
+    state.update(data)
+    return state.digest()
 
 
 def _seal(keys: _Keys, fields: _Fields, content: bytes) -> tuple[bytes, bytes]:
@@ -77,6 +90,5 @@ def _seal(keys: _Keys, fields: _Fields, content: bytes) -> tuple[bytes, bytes]:
     numbers = version.to_bytes(8, "big") + time.to_bytes(8, "big", signed=True)
     names = frame(account_id, object_id, kind) + numbers
     # The salt depends on what names the leaf, so it need not be stored to be opened.
-    salt = hmac.digest(keys[0], names, "sha256")[:_SALT_BYTES]
-    commitment = hashlib.sha256(salt + content).digest()
-    return hmac.digest(keys[1], names + commitment, "sha256"), commitment
+    commitment = hashlib.sha256(_mac(keys[0], names) + content).digest()
+    return _mac(keys[1], names + commitment), commitment

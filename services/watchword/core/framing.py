@@ -7,8 +7,8 @@ Whatever is hashed, keyed or authenticated over more than one value goes through
 
 def frame(*parts: str | bytes) -> bytes:
     """Return each part (text as UTF-8) after its length in four bytes, big-endian."""
-    framed: list[bytes] = []
+    framed = b""
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
-        framed += (len(data).to_bytes(4, "big"), data)
-    return b"".join(framed)
+        framed += len(data).to_bytes(4, "big") + data
+    return framed

@@ -10,7 +10,7 @@ from watchword.core.ports import SECOND, Clock, Entropy, Millis
 from watchword.delivery.carrier import CarrierError, Message, Throttled
 from watchword.delivery.composer import Composer
 from watchword.delivery.lane import Lane
-from watchword.delivery.outbox import Claim, Result, ResultKind
+from watchword.delivery.outbox import Claim, Outbox, Result, ResultKind
 from watchword.delivery.router import Router
 from watchword.telemetry.logs import Log
 from watchword.vault.envelope import SealBroken
@@ -18,7 +18,7 @@ from watchword.vault.envelope import SealBroken
 _KINDS: Mapping[str, ResultKind] = {
     str(kind): kind
     for kind in ResultKind
-    if kind not in (ResultKind.SUBMITTED, ResultKind.TOO_LATE)
+    if kind not in (ResultKind.SUBMITTED, ResultKind.TOO_LATE, ResultKind.NOT_NEEDED)
 }
 _FAILS_OVER = frozenset({ResultKind.THROTTLED, ResultKind.UNREACHABLE, ResultKind.MISCONFIGURED})
 _LONGEST_RETRY_AFTER: Millis = 600 * SECOND
@@ -41,6 +41,7 @@ class Attempts:
     def __init__(
         self,
         *,
+        outbox: Outbox,
         composer: Composer,
         router: Router,
         clock: Clock,
@@ -50,6 +51,7 @@ class Attempts:
         call_timeout: Millis,
     ) -> None:
         """Box each call in `call_timeout` milliseconds."""
+        self._outbox = outbox
         self._composer = composer
         self._router = router
         self._clock = clock
@@ -60,8 +62,9 @@ class Attempts:
 
     async def attempt(self, lane: Lane, claim: Claim) -> Result:
         """Wait for a slot, compose, call the carrier; never raises but for our own bugs."""
+        waits = lane.slots.locked()
         try:
-            if lane.slots.locked():
+            if waits:
                 async with asyncio.timeout(self._patience(claim) / SECOND):
                     await lane.slots.acquire()
             else:
@@ -69,12 +72,21 @@ class Attempts:
         except (TimeoutError, asyncio.CancelledError):
             return self.given_back(lane, claim)
         try:
+            if waits and not await self._wanted(claim):
+                return self.result(claim, ResultKind.NOT_NEEDED)
             return await self._in_slot(lane, claim)
         except asyncio.CancelledError:
             # Cut off before the call began: nothing was sent.
             return self.given_back(lane, claim)
         finally:
             lane.slots.release()
+
+    async def _wanted(self, claim: Claim) -> bool:
+        """Tell whether what waited in line should still go; yes where nobody can say."""
+        try:
+            return await self._outbox.wanted(claim.send.send_id)
+        except Unavailable:
+            return True
 
     async def _in_slot(self, lane: Lane, claim: Claim) -> Result:
         now = self._clock.now()

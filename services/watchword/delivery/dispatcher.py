@@ -90,6 +90,7 @@ class Dispatcher:
         self._log = log
         self._settings = settings
         self._attempts = Attempts(
+            outbox=outbox,
             composer=composer,
             router=router,
             clock=clock,

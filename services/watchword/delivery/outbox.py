@@ -119,10 +119,11 @@ class Claimed(NamedTuple):
 
 
 class ResultKind(StrEnum):
-    """How one attempt ended: a `CarrierError.kind`, `submitted`, or too late to be made."""
+    """How one attempt ended: a `CarrierError.kind`, `submitted`, or why it was not made."""
 
     SUBMITTED = "submitted"
     TOO_LATE = "too_late"
+    NOT_NEEDED = "not_needed"
     REJECTED = "rejected"
     THROTTLED = "throttled"
     UNREACHABLE = "unreachable"
@@ -133,6 +134,7 @@ class ResultKind(StrEnum):
 _FINAL = {
     ResultKind.REJECTED: SendError.DELIVERY_REFUSED,
     ResultKind.TOO_LATE: SendError.TOO_LATE,
+    ResultKind.NOT_NEEDED: SendError.NOT_NEEDED,
 }
 
 
@@ -264,6 +266,10 @@ class Outbox(Protocol):
 
         Sends of `except_carriers` are left alone: their carriers have no room.
         """
+        ...
+
+    async def wanted(self, send_id: str) -> bool:
+        """Tell whether a send that was claimed should still go; a read, for those in line."""
         ...
 
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:

@@ -76,6 +76,11 @@ class ShakyOutbox:
         self._maybe_fail()
         return await self.outbox.claim(limit, lease, limits, except_carriers)
 
+    async def wanted(self, send_id: str) -> bool:
+        """Pass on, or raise `Unavailable`."""
+        self._maybe_fail()
+        return await self.outbox.wanted(send_id)
+
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
         """Settle and keep the result, or raise `Unavailable`."""
         self._maybe_fail()

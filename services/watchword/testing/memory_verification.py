@@ -147,6 +147,13 @@ class MemoryOutbox:
             lambda rows: outbox_commands.claim(rows, self._leaves, command)
         )
 
+    async def wanted(self, send_id: str) -> bool:
+        """Tell whether a send should still go."""
+        tables = self._engine.tables
+        send = tables.sends.get(send_id)
+        row = None if send is None else tables.verifications.get(send.subject_id)
+        return outbox_commands.wanted(send, row)
+
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
         """Record what came of an attempt."""
         return await self._engine.write(

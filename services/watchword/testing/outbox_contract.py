@@ -158,6 +158,23 @@ class OutboxContract:
         assert (send.state, send.error_reason) == (SendState.FAILED, SendError.TOO_LATE)
         assert await self._verification(harness) == (State.FAILED, (send,))
 
+    async def test_a_claimed_send_is_wanted_until_its_verification_ends(
+        self, harness: Harness
+    ) -> None:
+        """What waits in line is asked about once more before it goes."""
+        await harness.verification.start(cases.start(1))
+        await harness.verification.rebind(cases.rebind(notice=2))
+        claims = await self._claim(harness)
+        assert [await harness.outbox.wanted(c.send.send_id) for c in claims] == [True, True]
+        await harness.verification.cancel(cases.cancel(1))
+        wanted = {c.send.send_id: await harness.outbox.wanted(c.send.send_id) for c in claims}
+        assert wanted == {cases.send_id(1): False, cases.send_id(2): True}
+        assert not await harness.outbox.wanted(cases.send_id(3))
+        (claim,) = (c for c in claims if c.send.send_id == cases.send_id(1))
+        send = await self._settle(harness, claim, ResultKind.NOT_NEEDED)
+        assert (send.state, send.error_reason) == (SendState.FAILED, SendError.NOT_NEEDED)
+        assert not await harness.outbox.wanted(cases.send_id(1))
+
     async def test_sends_of_full_carriers_are_left_alone(self, harness: Harness) -> None:
         """Neither claimed nor counted as due, however long they wait; the others are."""
         carriers = ("full", "b", "full", "a", "b")

@@ -44,6 +44,11 @@ def claim(rows: Rows, leaves: LeafMaker, command: ClaimCommand) -> Claimed:
     return claimed
 
 
+def wanted(send: Send | None, verification: Verification | None) -> bool:
+    """Tell whether a message should still go; see `Outbox.wanted`."""
+    return send is not None and send.state is SendState.QUEUED and _wanted(send, verification)
+
+
 def settle(rows: Rows, leaves: LeafMaker, result: Result, limits: PhoneLimits) -> Send | None:
     """Record what came of an attempt; see `Outbox.settle`."""
     send = rows.send(result.send_id)

@@ -18,7 +18,7 @@ _BY_METHOD = {
     "RebindPhone": Scope.VERIFICATION_ADMIN,
     "LookupPhoneNumber": Scope.VERIFICATION_READ,
     "EvaluateStart": Scope.VERIFICATION_READ,
-    "ReportOutcome": Scope.VERIFICATION_START,
+    "ReportOutcome": Scope.VERIFICATION_CHECK,
 }
 
 SCOPES: Mapping[str, frozenset[Scope]] = {

@@ -27,6 +27,9 @@ from watchword_adapters.stores.sqlite.connection import Connect, open_reader, op
 T = TypeVar("T")
 
 _BATCH = 128
+# A batch of so many commands means load; the next one then waits for company (seconds).
+_BUSY = 4
+_LINGER = 0.005
 _CAPACITY = 2_000
 _OVERLOAD_RETRY: Millis = 500
 _DEPENDENCY_RETRY: Millis = 1_000
@@ -314,7 +317,7 @@ class Engine:
         self._resolve(batch, outcomes)
         for object_id in dict.fromkeys(ids):
             self._bus.publish(object_id)
-        self._next()
+        self._next(len(batch))
 
     def _resolve(self, batch: list[_Job], outcomes: list[object]) -> None:
         for (_, future), outcome in zip(batch, outcomes, strict=True):
@@ -342,10 +345,19 @@ class Engine:
                 future.set_exception(_unavailable())
         self._next()
 
-    def _next(self) -> None:
+    def _next(self, ended: int = 0) -> None:
+        """Begin the next batch, a moment later where the one that `ended` was large.
+
+        A commit costs much and one more command in it little: under load, what that
+        moment brings shares it.
+        """
         if self._queue:
-            # Through the loop, so that callers and sockets come between two batches.
-            asyncio.get_running_loop().call_soon(self._begin)
+            loop = asyncio.get_running_loop()
+            if ended < _BUSY or len(self._queue) >= _BATCH // 2:
+                # Through the loop, so that callers and sockets come between two batches.
+                loop.call_soon(self._begin)
+            else:
+                loop.call_later(_LINGER, self._begin)
             return
         self._running = False
         if self._drained is not None and not self._drained.done():

@@ -10,7 +10,7 @@ from watchword.fraud.limits import PhoneLimits
 from watchword.verification import outbox_commands
 from watchword.verification.outbox_commands import ClaimCommand
 from watchword_adapters.stores.sqlite.engine import Engine
-from watchword_adapters.stores.sqlite.rows import QUEUE_HEADS, SqliteRows
+from watchword_adapters.stores.sqlite.rows import QUEUE_HEADS, SqliteRows, send_and_verification
 
 _DEPTH = "SELECT count(*), coalesce(min(due_time), ?1) FROM send WHERE state = 'QUEUED'"
 
@@ -36,6 +36,14 @@ class SqliteOutbox:
         return await self._engine.write(
             lambda tx: outbox_commands.claim(SqliteRows(tx), leaves, command)
         )
+
+    async def wanted(self, send_id: str) -> bool:
+        """Tell whether a send should still go."""
+
+        def query(db: sqlite3.Connection) -> bool:
+            return outbox_commands.wanted(*send_and_verification(db, send_id))
+
+        return self._engine.look(query)
 
     async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
         """Record what came of an attempt."""

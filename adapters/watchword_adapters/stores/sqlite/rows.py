@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - the SQL is put together from constants
 
+import sqlite3
 from collections.abc import Mapping
 
 from watchword.audit.leaf import Leaf
@@ -141,6 +142,18 @@ _STALE = (
         KNOWN_BINDING_TTL,
     ),
 )
+
+
+def send_and_verification(
+    db: sqlite3.Connection, send_id: str
+) -> tuple[Send | None, Verification | None]:
+    """Read a send and what it belongs to."""
+    found = db.execute(_SEND_BY_ID, (send_id,)).fetchone()
+    if found is None:
+        return None, None
+    send = send_of(found)
+    row = db.execute(VERIFICATION_BY_ID, (send.subject_id,)).fetchone()
+    return send, None if row is None else verification_of(row)
 
 
 def _waited_longest(due: tuple[Send, Verification | None]) -> tuple[Millis, str, str]:
