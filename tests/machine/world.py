@@ -12,13 +12,14 @@ from typing import Any, Protocol
 from tests.support.live import sandbox_config
 
 from watchword.core.ports import SECOND
-from watchword.delivery.carrier import Capabilities, Channel, Message, ReceiptSink, Submitted, Trust
+from watchword.delivery.carrier import Message, Submitted
 from watchword.delivery.composer import Composer
 from watchword.delivery.dispatcher import Dispatcher, DispatchSettings
 from watchword.server import dev
 from watchword.server.bootstrap import Parts, Server
 from watchword.telemetry.logs import DEBUG, Log
 from watchword.tenancy.model import Caller
+from watchword.testing.carriers import FakeCarrier
 from watchword.testing.clock import FakeClock
 from watchword.testing.entropy import SeededEntropy
 from watchword.verification.service import VerificationService
@@ -99,29 +100,20 @@ class FaultyConnection:
         self._inner = inner
         self._fault = fault
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a connection has
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def execute(self, sql: str, *arguments: Any) -> Any:  # noqa: ANN401
+    def execute(self, sql: str, *arguments: Any) -> Any:
         self._fault.before(sql)
         done = self._inner.execute(sql, *arguments)
         self._fault.after(sql)
         return done
 
 
-class Carrier:
+class Carrier(FakeCarrier):
     """Takes messages, or never answers: before or after it took one."""
 
-    name = "sandbox"
-    capabilities = Capabilities(channels=frozenset({Channel.SMS}), trust=Trust.SANDBOX)
-
-    def __init__(self) -> None:
-        self.taken: list[Message] = []
-        self.hangs = ""
-        self.waiting = 0
-
-    async def open(self, receipts: ReceiptSink) -> None:
-        pass
+    hangs = ""
 
     async def send(self, message: Message) -> Submitted:
         self.waiting += 1
@@ -131,9 +123,6 @@ class Carrier:
         if self.hangs == "after":
             await asyncio.Event().wait()
         return Submitted("P")
-
-    async def close(self) -> None:
-        pass
 
 
 def make_deployment(directory: Path) -> None:
@@ -182,11 +171,11 @@ class World:
         config = sandbox_config(self.directory)
         self._server = Server(config, log, clock=self.clock, entropy=self._entropy)
         self.parts = await self._server.open()
-        (row,) = self.rows(
+        ((account, application, credential),) = self.rows(
             "SELECT account_id, application_id, credential_id FROM credential"
             " WHERE application_id IS NOT NULL"
         )
-        self.caller = Caller(*row, frozenset())
+        self.caller = Caller(account, application, credential, frozenset())
 
     async def crash(self, dispatcher: Dispatcher | None = None) -> None:
         """Lose all that is in memory; go on with the files as they are at this moment."""

@@ -4,10 +4,10 @@
 time, an effect when its request names a `request_id`, by which the server recognises it.
 """
 
-import random
 import time
 from collections.abc import Callable
 from functools import cache
+from secrets import SystemRandom
 from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from watchword.client.errors import Unavailable, WatchwordError
 
-_JITTER = random.SystemRandom().random
+_JITTER = SystemRandom().random
 
 
 class RetryPolicy(NamedTuple):

@@ -7,9 +7,9 @@ stdout; the first line is a `Profile` with the two endpoints.
 import asyncio
 import gc
 import json
-import random
 import sys
 from collections.abc import Awaitable, Callable
+from secrets import SystemRandom
 from time import perf_counter, process_time
 from typing import Any
 
@@ -66,7 +66,7 @@ async def open_loop(works: tuple[Work, ...], rate: float, seconds: float) -> lis
     counts as waiting.
     """
     times: list[list[float]] = [[] for _ in works]
-    chance = random.Random(1)  # noqa: S311 - gaps between calls are no secret
+    chance = SystemRandom()
     begin = perf_counter()
     running: set[asyncio.Task[None]] = set()
 
