@@ -23,14 +23,17 @@ HAVING count(*) <> count(DISTINCT version)
 """
 # A send's first version is told by the verification that caused it.
 _BEHIND = """
-SELECT verification_id FROM verification v WHERE version <> coalesce((SELECT max(version)
-    FROM audit_leaf WHERE object_id = v.verification_id AND kind = 'verification'), 0)
+WITH told AS MATERIALIZED (
+    SELECT kind, object_id, max(version) AS version FROM audit_leaf GROUP BY kind, object_id
+), held AS (
+    SELECT 'verification' AS kind, verification_id AS object_id, version FROM verification
+    UNION ALL SELECT 'send', send_id, version FROM send WHERE version > 1
+)
+SELECT held.object_id FROM held LEFT JOIN told USING (kind, object_id)
+    WHERE told.version IS NOT held.version
 UNION ALL
-SELECT send_id FROM send s WHERE version <> coalesce((SELECT max(version)
-    FROM audit_leaf WHERE object_id = s.send_id AND kind = 'send'), 1)
-UNION ALL
-SELECT object_id FROM audit_leaf WHERE kind = 'verification'
-    AND object_id NOT IN (SELECT verification_id FROM verification)
+SELECT told.object_id FROM told LEFT JOIN held USING (kind, object_id)
+    WHERE told.kind IN ('verification', 'send') AND held.version IS NOT told.version
 """
 _LAST_LEAVES = """
 SELECT account_id, object_id, max(version), kind, time, mac, commitment FROM audit_leaf

@@ -13,16 +13,10 @@ from watchword.fraud.limits import GuessGuard
 from watchword.tenancy.model import Resend
 from watchword.testing import verification_cases as cases
 from watchword.testing.verification_cases import CASE, Case
-from watchword.verification import model
-from watchword.verification.model import (
-    CheckCommand,
-    CheckDecision,
-    CheckState,
-    RejectionReason,
-    StartState,
-    State,
-    Verification,
-)
+from watchword.verification import checking, model, starting
+from watchword.verification.checking import CheckCommand, CheckDecision, CheckState
+from watchword.verification.model import RejectionReason, State, Verification
+from watchword.verification.starting import StartState
 
 NOW = 1_800_000_000_000
 UNGUESSED = GuessGuard()
@@ -31,7 +25,7 @@ ENDS = [state for state in State if state is not State.PENDING]
 
 
 def pending(case: Case = CASE) -> Verification:
-    return model.start(EMPTY, cases.start(1, case), NOW).verification
+    return starting.start(EMPTY, cases.start(1, case), NOW).verification
 
 
 def check(
@@ -44,12 +38,12 @@ def check(
     **changes: Any,
 ) -> CheckDecision:
     command: CheckCommand = cases.check(1, matches, case)._replace(**changes)
-    return model.check(CheckState(verification, guesses, known_binding=True), command, now)
+    return checking.check(CheckState(verification, guesses, known_binding=True), command, now)
 
 
 def refusal(state: StartState, now: int, case: Case = CASE) -> DomainError:
     with pytest.raises(DomainError) as refused:
-        model.start(state, cases.start(2, case), now)
+        starting.start(state, cases.start(2, case), now)
     return refused.value
 
 
@@ -139,7 +133,7 @@ def test_which_code_counts_after_two_resends(
     row = pending(case)
     for _ in range(2):
         command = cases.start(1, case)
-        row = model.resent(EMPTY, row, command, row.next_send_time).verification
+        row = starting.resent(EMPTY, row, command.sending, row.next_send_time).verification
     decision = check(row, matches, case, now=row.update_time)
     assert ("approved" if decision.approved else decision.rejection) == outcome
     assert decision.compared == compared
@@ -161,7 +155,7 @@ def test_a_callers_code_is_compared_by_its_mac() -> None:
 
 def test_a_resend_moves_no_expiry_and_restores_no_checks() -> None:
     row = check(pending(), 0).verification
-    again = model.resent(EMPTY, row, cases.start(1), NOW + 30 * SECOND).verification
+    again = starting.resent(EMPTY, row, cases.start(1).sending, NOW + 30 * SECOND).verification
     assert (again.expire_time, again.checks_remaining) == (row.expire_time, 4)
     assert again.send_count == 2
 
@@ -169,17 +163,17 @@ def test_a_resend_moves_no_expiry_and_restores_no_checks() -> None:
 def test_sends_run_out_at_five() -> None:
     row = pending()
     for _ in range(4):
-        row = model.resent(EMPTY, row, cases.start(1), row.next_send_time).verification
+        row = starting.resent(EMPTY, row, cases.start(1).sending, row.next_send_time).verification
     assert (row.send_count, row.sends_remaining) == (5, 0)
     with pytest.raises(DomainError) as refused:
-        model.resent(EMPTY, row, cases.start(1), row.next_send_time)
+        starting.resent(EMPTY, row, cases.start(1).sending, row.next_send_time)
     assert refused.value.reason is Reason.SEND_BUDGET_EXHAUSTED
 
 
 def test_a_start_of_an_expired_one_begins_anew() -> None:
     old = pending()
     now = old.expire_time
-    decision = model.start(EMPTY._replace(pending=old), cases.start(2), now)
+    decision = starting.start(EMPTY._replace(pending=old), cases.start(2), now)
     assert decision.created
     assert decision.closed is not None
     assert decision.closed.state is State.EXPIRED
@@ -193,18 +187,18 @@ def test_a_stopped_phone_gets_no_new_verification() -> None:
 
 def test_what_stops_across_accounts_is_told_to_nobody() -> None:
     used = EMPTY._replace(global_sends=(NOW,) * 5)
-    decision = model.start(used, cases.start(1), NOW)
+    decision = starting.start(used, cases.start(1), NOW)
     assert decision.send is not None
     assert decision.send.withheld
     assert decision.global_sends == used.global_sends
-    open_one = model.start(EMPTY, cases.start(1), NOW)
+    open_one = starting.start(EMPTY, cases.start(1), NOW)
     assert decision.verification == open_one.verification
 
 
 def test_a_test_number_is_sent_nothing_and_charged_nothing() -> None:
     case = CASE._replace(test=True, custom=1)
     full = EMPTY._replace(account_sends=(NOW,) * 10)
-    decision = model.start(full, cases.start(1, case), NOW)
+    decision = starting.start(full, cases.start(1, case), NOW)
     assert (decision.send, decision.budget) == (None, AccountBudget())
     assert check(decision.verification, 1, case).approved
 
@@ -254,7 +248,7 @@ def test_no_history_breaks_the_invariants(
             row, _ = model.cancel(row, now)
         elif row.state is State.PENDING and now < row.expire_time:
             try:
-                row = model.resent(EMPTY, row, cases.start(1, case), now).verification
+                row = starting.resent(EMPTY, row, cases.start(1, case).sending, now).verification
             except DomainError:
                 row = before
         assert row.version == before.version + (row != before)

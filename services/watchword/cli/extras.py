@@ -12,7 +12,7 @@ _EXTRAS = {
         "uuid_utils",
         "uvloop",
     },
-    "bench": {"matplotlib"},
+    "bench": {"hpack", "matplotlib"},
 }
 
 

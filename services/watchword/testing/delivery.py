@@ -36,6 +36,7 @@ from watchword.testing.memory import MemoryStores
 from watchword.testing.verification_cases import ACCOUNT, APPLICATION, CAPS, Case, draft, start
 from watchword.vault.epochs import EpochKeys
 from watchword.verification.model import SendPlan, Verification
+from watchword.verification.starting import Sending
 
 LIMITS = PhoneLimits()
 SETTINGS = DispatchSettings(
@@ -162,7 +163,7 @@ class World:
         number = self.started if phone is None else phone
         row, send_id = await self._draft(number, custom)
         command = start(0, Case(phone=number))._replace(
-            draft=row, plan=SendPlan(send_id, Channel.SMS, carrier), limits=LIMITS, caps=CAPS
+            draft=row, sending=Sending(SendPlan(send_id, Channel.SMS, carrier), LIMITS, CAPS)
         )
         outcome = await self.stores.verification.start(command)
         return outcome.snapshot.verification, send_id

@@ -8,9 +8,11 @@ from watchword.delivery.outbox import NO_CARRIERS, Claimed, OutboxDepth, Result,
 from watchword.fraud.budget import AccountBudget
 from watchword.fraud.limits import GuessGuard, PhoneLimits
 from watchword.testing.memory_rows import MemoryEngine, MemoryRows, next_time
-from watchword.verification import commands, outbox_commands
-from watchword.verification.model import CheckCommand, StartCommand, State, Verification
+from watchword.verification import commands, model, outbox_commands
+from watchword.verification.checking import CheckCommand
+from watchword.verification.model import State, Verification
 from watchword.verification.outbox_commands import ClaimCommand
+from watchword.verification.starting import StartCommand
 from watchword.verification.store import (
     CancelCommand,
     CheckOutcome,
@@ -83,12 +85,15 @@ class MemoryVerificationStore:
         )[:2]
 
     async def list(self, query: ListQuery) -> list[Snapshot]:
-        """Read one page; what is over is written so first."""
-        for verification_id in tuple(self._engine.tables.verifications):
+        """Read one page; what is found expired is written so first."""
+        rows = self._rows()
+        shown = (model.expired(row, rows.now) for row in rows.tables.verifications.values())
+        page = sorted((row.verification_id for row in shown if _listed(row, query)), reverse=True)
+        page = page[: query.limit]
+        for verification_id in page:
             await self._expire_where_over(verification_id)
-        rows = self._rows().tables.verifications.values()
-        found = sorted((v for v in rows if _listed(v, query)), reverse=True)
-        return [self._snapshot(v) for v in found[: query.limit]]
+        known = self._engine.tables.verifications
+        return [self._snapshot(known[verification_id]) for verification_id in page]
 
     async def usage(
         self, account_id: str, application_id: str, send_key: bytes, phone_index: bytes

@@ -180,8 +180,9 @@ class OutboxContract:
         carriers = ("full", "b", "full", "a", "b")
         for number, carrier in enumerate(carriers):
             command = cases.start(number, CASE._replace(phone=number))
-            plan = command.plan._replace(carrier=carrier)
-            await harness.verification.start(command._replace(plan=plan))
+            sending = command.sending
+            plan = sending.plan._replace(carrier=carrier)
+            await harness.verification.start(command._replace(sending=sending._replace(plan=plan)))
             harness.clock.advance(1)
         full = frozenset({"full", "unknown"})
         now = harness.clock.now()

@@ -13,15 +13,9 @@ from watchword.fraud.budget import AccountCaps
 from watchword.fraud.limits import PhoneLimits
 from watchword.tenancy.model import CodePolicy, Resend
 from watchword.testing.clock import FakeClock
-from watchword.verification.model import (
-    CheckCommand,
-    CodeOrigin,
-    RequestKey,
-    SendPlan,
-    StartCommand,
-    State,
-    Verification,
-)
+from watchword.verification.checking import CheckCommand
+from watchword.verification.model import CodeOrigin, RequestKey, SendPlan, State, Verification
+from watchword.verification.starting import Sending, StartCommand
 from watchword.verification.store import (
     CancelCommand,
     ListQuery,
@@ -148,9 +142,7 @@ def start(
     return StartCommand(
         draft=draft(number, case),
         policy=CodePolicy(resend=case.resend),
-        limits=limits,
-        caps=caps,
-        plan=SendPlan(send_id(number), Channel.SMS, "sandbox"),
+        sending=Sending(SendPlan(send_id(number), Channel.SMS, "sandbox"), limits, caps),
         request=request,
     )
 
@@ -168,9 +160,7 @@ def resend(
         verification_id=verification_id(number),
         account_id=case.account_id,
         application_id=case.application_id,
-        limits=limits,
-        caps=CAPS,
-        plan=SendPlan(send_id(send), Channel.SMS, "sandbox"),
+        sending=Sending(SendPlan(send_id(send), Channel.SMS, "sandbox"), limits, CAPS),
         request=request,
     )
 

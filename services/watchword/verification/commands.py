@@ -12,21 +12,11 @@ from watchword.audit.leaf import LeafMaker
 from watchword.core.errors import DomainError, FailedPrecondition, NotFound, Reason
 from watchword.delivery.outbox import OUTBOX_TOPIC
 from watchword.fraud.limits import KNOWN_BINDING_TTL, GuessGuard
-from watchword.tenancy.model import CodePolicy
-from watchword.verification import model
-from watchword.verification.model import (
-    CheckCommand,
-    CheckDecision,
-    CheckState,
-    RejectionReason,
-    RequestKey,
-    StartCommand,
-    StartDecision,
-    StartState,
-    State,
-    Verification,
-)
+from watchword.verification import checking, model, starting
+from watchword.verification.checking import CheckCommand, CheckDecision, CheckState
+from watchword.verification.model import RejectionReason, RequestKey, State, Verification
 from watchword.verification.rows import Rows, StoredRequest
+from watchword.verification.starting import StartCommand, StartDecision, StartState
 from watchword.verification.store import (
     CancelCommand,
     CheckOutcome,
@@ -51,7 +41,7 @@ def start(rows: Rows, leaves: LeafMaker, command: StartCommand) -> StartOutcome:
         draft.application_id, draft.phone_index, draft.purpose, draft.binding_key
     )
     state = _start_state(rows, draft, pending)
-    decision = model.start(state, command, rows.now)
+    decision = starting.start(state, command, rows.now)
     _save_start(rows, leaves, decision, draft.phone_index, draft.limits_index)
     return _started(rows, command.request, decision)
 
@@ -65,15 +55,7 @@ def resend(rows: Rows, leaves: LeafMaker, command: ResendCommand) -> StartOutcom
     if row.state is not State.PENDING or rows.now >= row.expire_time:
         _notice_expiry(rows, leaves, row)
         return model.closed_error()
-    as_start = StartCommand(
-        draft=row,
-        policy=CodePolicy(),
-        limits=command.limits,
-        caps=command.caps,
-        plan=command.plan,
-        request=command.request,
-    )
-    decision = model.resent(_start_state(rows, row, row), row, as_start, rows.now)
+    decision = starting.resent(_start_state(rows, row, row), row, command.sending, rows.now)
     _save_start(rows, leaves, decision, row.phone_index, row.limits_index)
     return _started(rows, command.request, decision)
 
@@ -90,7 +72,7 @@ def check(rows: Rows, leaves: LeafMaker, command: CheckCommand) -> CheckOutcome:
         guesses = rows.guesses(row.application_id, row.phone_index) or _NEVER
         known_binding = _binding_known(rows, row, command.binding_key)
     state = CheckState(row, guesses, known_binding)
-    decision = model.check(state, command, rows.now)
+    decision = checking.check(state, command, rows.now)
     if decision.refusal is not None:
         raise decision.refusal
     if decision.changed:

@@ -30,15 +30,14 @@ from watchword.vault.epochs import EpochKeys
 from watchword.vault.index import BlindIndex
 from watchword.vault.keyring import KeyProvider
 from watchword.vault.signing import ReceiptSigner
+from watchword.verification.checking import CheckCommand
 from watchword.verification.draft import Drafter, check_allowed, check_sending, check_trial
 from watchword.verification.keyed import KeyedValues
 from watchword.verification.meter import VerificationMeter
 from watchword.verification.model import (
-    CheckCommand,
     RejectionReason,
     RequestKey,
     SendPlan,
-    StartCommand,
     State,
     Verification,
 )
@@ -51,6 +50,7 @@ from watchword.verification.request import (
     check_start,
     merged_policy,
 )
+from watchword.verification.starting import Sending, StartCommand
 from watchword.verification.store import (
     CancelCommand,
     CheckOutcome,
@@ -137,9 +137,7 @@ class VerificationService:
             verification_id=verification_id,
             account_id=caller.account_id,
             application_id=caller.application_id,
-            limits=self.limits,
-            caps=_caps(account),
-            plan=self._plan(by),
+            sending=self._sending(account, self._plan(by)),
             request=self.request_key(caller, "Resend", request_id, body),
         )
         try:
@@ -278,9 +276,7 @@ class VerificationService:
         return StartCommand(
             draft=draft,
             policy=policy,
-            limits=self.limits,
-            caps=_caps(account),
-            plan=plan,
+            sending=self._sending(account, plan),
             request=self.request_key(caller, "Start", request.request_id, request.body),
         )
 
@@ -358,6 +354,10 @@ class VerificationService:
             receipt = self.receipts.make(row, audience, request.action)
         return CheckResult(outcome.snapshot, receipt, rejection, outcome.checks_remaining)
 
+    def _sending(self, account: Account, plan: SendPlan) -> Sending:
+        caps = AccountCaps(account.sends_per_hour, account.sends_per_day)
+        return Sending(plan, self.limits, caps)
+
     def _plan(self, channel: Channel) -> SendPlan:
         return SendPlan(
             send_id=new_id("SE", self.clock.now(), self.entropy),
@@ -404,7 +404,3 @@ def _parse(verification_id: str) -> VerificationId:
     if parsed is None:
         raise NotFound("no such verification")
     return parsed
-
-
-def _caps(account: Account) -> AccountCaps:
-    return AccountCaps(account.sends_per_hour, account.sends_per_day)

@@ -4,17 +4,11 @@ from typing import NamedTuple, Protocol
 
 from watchword.core.ports import Millis
 from watchword.delivery.outbox import Send
-from watchword.fraud.budget import AccountBudget, AccountCaps
-from watchword.fraud.limits import GuessGuard, PhoneLimits, SendTimes
-from watchword.verification.model import (
-    CheckCommand,
-    RejectionReason,
-    RequestKey,
-    SendPlan,
-    StartCommand,
-    State,
-    Verification,
-)
+from watchword.fraud.budget import AccountBudget
+from watchword.fraud.limits import GuessGuard, SendTimes
+from watchword.verification.checking import CheckCommand
+from watchword.verification.model import RejectionReason, RequestKey, State, Verification
+from watchword.verification.starting import Sending, StartCommand
 
 
 class Snapshot(NamedTuple):
@@ -36,15 +30,13 @@ class StartOutcome(NamedTuple):
 class ResendCommand(NamedTuple):
     """What a Resend brings: the verification's id guarded by its owners, and the new send.
 
-    `plan.channel` must be one that the application enabled.
+    `sending.plan.channel` must be one that the application enabled.
     """
 
     verification_id: str
     account_id: str
     application_id: str
-    limits: PhoneLimits
-    caps: AccountCaps
-    plan: SendPlan
+    sending: Sending
     request: RequestKey | None
 
 
@@ -124,8 +116,8 @@ class ListQuery(NamedTuple):
 class VerificationStore(Protocol):
     """Port: every method is one atomic command, whatever runs beside it.
 
-    MUST: decide by `verification.model` (or the same in its own language) with the
-    store's own clock; return only after the commit is durable; do each command whole or
+    MUST: decide by `verification.model`, `starting` and `checking` (or the same in its own
+    language) with the store's own clock; return only after the commit is durable; do each command whole or
     not at all; keep a `request` for 24 hours, answer its repetition from what was stored,
     and refuse another body with FAILED_PRECONDITION (REQUEST_ID_MISMATCH); write one audit
     leaf for each object that a command changes; publish the ids of what changed on the

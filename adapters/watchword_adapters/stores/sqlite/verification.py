@@ -10,7 +10,9 @@ from watchword.core.ports import Millis
 from watchword.fraud.budget import AccountBudget
 from watchword.fraud.limits import GuessGuard
 from watchword.verification import commands
-from watchword.verification.model import CheckCommand, StartCommand, State
+from watchword.verification.checking import CheckCommand
+from watchword.verification.model import State
+from watchword.verification.starting import StartCommand
 from watchword.verification.store import (
     CancelCommand,
     CheckOutcome,
