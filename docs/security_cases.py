@@ -115,6 +115,7 @@ CASES: dict[str, dict[int, str]] = {
         136: "A code key outlives its last code and no longer.",
         137: "A wrong key refuses the start, without being shown.",
         138: "A lost key refuses; a new one is never made over existing data.",
+        139: "Without its key store the server checks with the keys it has and starts nothing new.",
         140: "No nonce serves twice under one key, forks included.",
         141: "A destroyed key is in no file any more.",
         142: "Without a sound random source nothing is issued.",

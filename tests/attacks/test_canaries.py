@@ -165,7 +165,7 @@ async def break_down(site: Site, tenant: Tenant, canaries: Canaries, errors: lis
     assert len((await tenant.get(started.verification_id)).sends) == 1
 
 
-async def test_c006_no_secret_is_in_any_log_metric_or_error(
+async def test_c127_no_secret_is_in_any_log_metric_or_error(
     tmp_path: Path, collected: Collected, capfd: pytest.CaptureFixture[str]
 ) -> None:
     clock, directory, errors = FakeClock(), tmp_path / "var", list[str]()
