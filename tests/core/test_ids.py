@@ -36,10 +36,17 @@ def test_ids_sort_by_time(times: list[int]) -> None:
     assert verifications == sorted(verifications)
 
 
-@given(now=st.integers(0, 2**48 - 1), length=st.integers(6, 8))
-def test_a_verification_id_carries_epoch_and_length(now: int, length: int) -> None:
-    parsed = parse_verification_id(new_verification_id(now, length, SeededEntropy()))
-    assert parsed == (epoch_of(now), length)
+@given(
+    now=st.integers(0, 2**48 - 1),
+    length=st.integers(6, 10),
+    fixed=st.booleans(),
+    renewable=st.booleans(),
+)
+def test_a_verification_id_carries_epoch_and_code_form(
+    now: int, length: int, fixed: bool, renewable: bool
+) -> None:
+    made = new_verification_id(now, length, SeededEntropy(), fixed=fixed, renewable=renewable)
+    assert parse_verification_id(made) == (epoch_of(now), length, fixed, renewable)
 
 
 def test_ids_of_one_moment_differ() -> None:

@@ -82,17 +82,17 @@ class CrashLoop:
                 except Down:
                     pass
                 finally:
-                    await killer
+                    # Work ends when the server does, or at once where a promise is broken.
+                    killer.cancel()
+                    process.kill()
         assert await process.ended() == -9
 
     async def _kill(self, process: Process) -> None:
         """Let the server answer for a while, then kill it in the midst of whatever it does."""
         enough = self.load.replies + self._chance.randrange(_MOST_REPLIES)
-        try:
-            await until(lambda: self.load.replies >= enough)
-            await asyncio.sleep(self._chance.uniform(0, _LATER))
-        finally:
-            process.kill()
+        await until(lambda: self.load.replies >= enough)
+        await asyncio.sleep(self._chance.uniform(0, _LATER))
+        process.kill()
 
     async def _last_life(self, world: World, program: Template) -> None:
         """Serve once more, past every lease; verify, let the queue run dry, stop in order."""

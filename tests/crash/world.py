@@ -125,6 +125,7 @@ class Process:
     pid: int = 0
     endpoint: str = ""
     http: str = ""
+    killed: bool = False
 
     async def heard(self) -> dict[str, Any]:
         async with asyncio.timeout(PATIENCE):
@@ -142,8 +143,10 @@ class Process:
         return self
 
     def kill(self) -> None:
-        """Kill it at once, as the kernel or a power cut would."""
-        os.kill(self.pid, signal.SIGKILL)
+        """Kill it at once, as the kernel or a power cut would; once is enough."""
+        if not self.killed:
+            os.kill(self.pid, signal.SIGKILL)
+        self.killed = True
 
     def terminate(self) -> None:
         """Ask it to stop."""

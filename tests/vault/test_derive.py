@@ -12,8 +12,7 @@ from watchword.testing.keys import MemoryKeyProvider
 from watchword.vault.derive import (
     credential_hash,
     credential_matches,
-    receipt_jti,
-    receipt_salt,
+    receipt_secrets,
     request_mac,
 )
 from watchword.vault.keyring import PUBLISH_LEAD
@@ -30,29 +29,28 @@ def provider() -> MemoryKeyProvider:
 
 def test_a_receipts_salts_and_id_repeat_and_differ(provider: MemoryKeyProvider) -> None:
     def derived() -> list[bytes]:
+        made = (receipt_secrets(provider, ONE), receipt_secrets(provider, OTHER))
         return [
-            receipt_salt(provider, ONE, "phone"),
-            receipt_salt(provider, ONE, "action"),
-            receipt_salt(provider, OTHER, "phone"),
-            bytes.fromhex(receipt_jti(provider, ONE)),
-            bytes.fromhex(receipt_jti(provider, OTHER)),
+            value
+            for one in made
+            for value in (one.phone_salt, one.action_salt, bytes.fromhex(one.jti))
         ]
 
     assert derived() == derived()
-    assert len(set(derived())) == 5
+    assert len(set(derived())) == 6
     assert {len(value) for value in derived()} == {16}
 
 
 def test_a_rotation_changes_no_receipt_of_an_older_verification(
     provider: MemoryKeyProvider,
 ) -> None:
-    salt, jti = receipt_salt(provider, ONE, "phone"), receipt_jti(provider, ONE)
+    before = receipt_secrets(provider, ONE)
     provider.rotate(KeyUse.REQUEST, create_time=START + 1)
-    assert (receipt_salt(provider, ONE, "phone"), receipt_jti(provider, ONE)) == (salt, jti)
+    assert receipt_secrets(provider, ONE) == before
     later = new_verification_id(START + 1 + PUBLISH_LEAD, 6, ENTROPY)
-    assert receipt_salt(provider, later, "phone")
+    assert receipt_secrets(provider, later) != before
     provider.retire(KeyUse.REQUEST, 1)
-    assert receipt_salt(provider, ONE, "phone") != salt
+    assert receipt_secrets(provider, ONE) != before
 
 
 def test_a_request_mac_tells_bodies_apart(provider: MemoryKeyProvider) -> None:
@@ -86,4 +84,4 @@ def test_c131_no_derived_value_is_a_bare_digest(provider: MemoryKeyProvider) -> 
     stored = {credential_hash(provider, "CR1", "secret"), request_mac(provider, b"body")}
     texts = [b"secret", b"CR1secret", b"body", b"requestbody"]
     assert not stored & {hashlib.sha256(text).digest() for text in texts}
-    assert hashlib.sha256(ONE.encode()).digest()[:16] != receipt_salt(provider, ONE, "phone")
+    assert hashlib.sha256(ONE.encode()).digest()[:16] != receipt_secrets(provider, ONE).phone_salt

@@ -2,7 +2,7 @@
 
 Ordinary ids hold 48 bits of milliseconds and 80 random bits (the layout idea of
 RFC 9562 UUIDv7, without its version bits). A verification id also carries the code
-epoch and the code length, so that a code can be derived from the id alone.
+epoch and the form of its code, so that a code can be derived from the id alone.
 """
 
 import re
@@ -26,15 +26,29 @@ def is_id(prefix: str, text: str) -> bool:
 
 
 class VerificationId(NamedTuple):
-    """What a verification id says: the code epoch (days since 1970) and the code length."""
+    """What a verification id says of its codes.
+
+    The code epoch (days since 1970) and the length; whether the code is `fixed` (a caller's
+    own or a test number's, not derived) and `renewable` (a resend may mint a new one).
+    """
 
     epoch: int
     length: int
+    fixed: bool = False
+    renewable: bool = False
 
 
-def new_verification_id(now: Millis, length: int, entropy: Entropy) -> str:
-    """Return `VE` and 40 hex digits: time (48 bits), epoch (24), length (8), random (80)."""
-    head = (now << 32) | (epoch_of(now) << 8) | length
+_LENGTH_BITS = 0x0F
+_FIXED = 0x10
+_RENEWABLE = 0x20
+
+
+def new_verification_id(
+    now: Millis, length: int, entropy: Entropy, *, fixed: bool = False, renewable: bool = False
+) -> str:
+    """Return `VE` and 40 hex digits: time (48 bits), epoch (24), code form (8), random (80)."""
+    form = length | _FIXED * fixed | _RENEWABLE * renewable
+    head = (now << 32) | (epoch_of(now) << 8) | form
     return f"VE{head.to_bytes(10, 'big').hex()}{entropy.token(_RANDOM_BYTES).hex()}"
 
 
@@ -42,7 +56,13 @@ def parse_verification_id(text: str) -> VerificationId | None:
     """Return what the id carries, or None where `text` is not the exact form of one."""
     if _VERIFICATION.fullmatch(text) is None:
         return None
-    return VerificationId(epoch=int(text[14:20], 16), length=int(text[20:22], 16))
+    form = int(text[20:22], 16)
+    return VerificationId(
+        epoch=int(text[14:20], 16),
+        length=form & _LENGTH_BITS,
+        fixed=bool(form & _FIXED),
+        renewable=bool(form & _RENEWABLE),
+    )
 
 
 def epoch_of(now: Millis) -> int:

@@ -1,23 +1,32 @@
 """Keyed values that are computed again whenever they are needed, and never stored twice."""
 
 import hmac
+from typing import NamedTuple
 
 from watchword.core.framing import frame
 from watchword.core.keys import KeyProvider, KeyUse
 from watchword.vault.keyring import active
 
-_SALT_BYTES = 16
 _TIME = slice(2, 14)
 
 
-def receipt_salt(provider: KeyProvider, verification_id: str, label: str) -> bytes:
-    """Return the salt (16 bytes) of one commitment in a verification's receipt."""
-    return _of_verification(provider, verification_id, f"salt/{label}")[:_SALT_BYTES]
+class ReceiptSecrets(NamedTuple):
+    """What a verification's receipt needs: two salts of 16 bytes and its `jti`, 32 hex digits."""
+
+    phone_salt: bytes
+    action_salt: bytes
+    jti: str
 
 
-def receipt_jti(provider: KeyProvider, verification_id: str) -> str:
-    """Return the receipt's `jti` (RFC 7519 §4.1.7): 32 hex digits, the same each time."""
-    return _of_verification(provider, verification_id, "jti")[:_SALT_BYTES].hex()
+def receipt_secrets(provider: KeyProvider, verification_id: str) -> ReceiptSecrets:
+    """Return the salts and the `jti` (RFC 7519 §4.1.7), the same each time.
+
+    A key rotation does not change them: the id's own time picks the key version, not the
+    moment at which this is called.
+    """
+    key = active(provider.all(KeyUse.REQUEST), int(verification_id[_TIME], 16))
+    derived = hmac.digest(key.secret.reveal(), frame("receipt", verification_id), "sha512")
+    return ReceiptSecrets(derived[:16], derived[16:32], derived[32:48].hex())
 
 
 def request_mac(provider: KeyProvider, data: bytes) -> bytes:
@@ -53,12 +62,3 @@ def credential_matches(
 def _credential(key: bytes, credential_id: str, secret: str) -> bytes:
     data = secret.encode("utf-8", "surrogatepass")
     return hmac.digest(key, frame(credential_id, data), "sha256")
-
-
-def _of_verification(provider: KeyProvider, verification_id: str, label: str) -> bytes:
-    """Return 32 bytes that stay the same for a verification across a key rotation.
-
-    The id's own time picks the key version: not the moment at which this is called.
-    """
-    key = active(provider.all(KeyUse.REQUEST), int(verification_id[_TIME], 16))
-    return hmac.digest(key.secret.reveal(), frame("receipt", label, verification_id), "sha256")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from watchword.core.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Reason
 from watchword.core.ids import epoch_of, new_verification_id
@@ -16,6 +17,7 @@ from watchword.tenancy.model import (
     AccountState,
     Application,
     CodePolicy,
+    Resend,
     region_open,
 )
 from watchword.vault.epochs import EpochKeys
@@ -53,7 +55,13 @@ class Drafter:
         length = len(fixed.reveal()) if fixed else policy.length
         account_id, application_id = application.account_id, application.application_id
         now = self.clock.now()
-        verification_id = new_verification_id(now, length, self.entropy)
+        verification_id = new_verification_id(
+            now,
+            length,
+            self.entropy,
+            fixed=fixed is not None,
+            renewable=fixed is None and policy.resend is not Resend.SAME,
+        )
         epoch_key = self.epochs.peek(account_id, epoch_of(now))
         if epoch_key is None:
             epoch_key = await self.epochs.create(account_id, epoch_of(now))
@@ -103,13 +111,20 @@ class Drafter:
 
 def message_json(application: Application, request: StartRequest, policy: CodePolicy) -> str:
     """Return the `MessageSpec` of a Start as a JSON object; it holds nothing personal."""
-    spec = MessageSpec(
-        brand=application.brand_name or application.display_name,
-        language_code=request.language_code or "en",
-        web_otp_origin=request.web_otp_origin,
-        android_app_hash=request.android_app_hash,
-        ttl_minutes=max(1, policy.ttl // MINUTE),
+    return _spec_json(
+        MessageSpec(
+            brand=application.brand_name or application.display_name,
+            language_code=request.language_code or "en",
+            web_otp_origin=request.web_otp_origin,
+            android_app_hash=request.android_app_hash,
+            ttl_minutes=max(1, policy.ttl // MINUTE),
+        )
     )
+
+
+@lru_cache(1024)
+def _spec_json(spec: MessageSpec) -> str:
+    # An application's messages are alike: few specs, many messages.
     return json.dumps(spec._asdict())
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from watchword.core.action import encode_action
 from watchword.core.ports import MINUTE, SECOND, Millis
-from watchword.vault.derive import receipt_jti, receipt_salt
+from watchword.vault.derive import receipt_secrets
 from watchword.vault.index import BlindIndex
 from watchword.vault.keyring import KeyProvider
 from watchword.vault.signing import ReceiptSigner
@@ -38,19 +38,19 @@ class ReceiptMaker:
 
     def phone_commitment(self, verification_id: str, e164: str) -> bytes:
         """Return the commitment to the phone number that the row keeps, 32 bytes."""
-        return _commitment(receipt_salt(self._provider, verification_id, "phone"), e164.encode())
+        secrets = receipt_secrets(self._provider, verification_id)
+        return _commitment(secrets.phone_salt, e164.encode())
 
     def make(self, row: Verification, audience: str, action: Mapping[str, str]) -> Receipt:
         """Return the receipt of `row`; `action` is the one that its Check was for."""
-        phone_salt = receipt_salt(self._provider, row.verification_id, "phone")
-        action_salt = receipt_salt(self._provider, row.verification_id, "action")
+        phone_salt, action_salt, jti = receipt_secrets(self._provider, row.verification_id)
         claims = {
             "iss": self._signer.issuer,
             "aud": audience,
             "sub": self._pairwise(row),
             "iat": row.approve_time // SECOND,
             "exp": (row.approve_time + RECEIPT_TTL) // SECOND,
-            "jti": receipt_jti(self._provider, row.verification_id),
+            "jti": jti,
             "verification_id": row.verification_id,
             "purpose": row.purpose,
             "method": row.channel.lower(),

@@ -98,7 +98,12 @@ def check_pairs(pairs: Mapping[str, str], field: str) -> None:
 def check_code(code: Secret[str]) -> None:
     """Raise `InvalidArgument` unless the code is 6 to 10 ASCII digits; never normalises it."""
     if _ANY_CODE.fullmatch(code.reveal()) is None:
-        raise InvalidArgument("code must be ASCII digits of the code's length", field="code")
+        raise code_malformed()
+
+
+def code_malformed() -> InvalidArgument:
+    """Return the refusal of a code that could not be anybody's."""
+    return InvalidArgument("code must be ASCII digits of the code's length", field="code")
 
 
 def check_custom_code(code: Secret[str]) -> None:

@@ -48,6 +48,7 @@ from watchword.verification.request import (
     check_code,
     check_scope_fields,
     check_start,
+    code_malformed,
     merged_policy,
 )
 from watchword.verification.starting import Sending, StartCommand
@@ -303,25 +304,27 @@ class VerificationService:
     async def _compare_in_memory(
         self, caller: Caller, verification_id: str, code: Secret[str]
     ) -> tuple[int, bytes]:
-        """Return which generations the code would match and its MAC as a custom code.
+        """Return which generations the code would match, or its MAC as a fixed code.
 
         Nothing is decided here: the store compares this with the row's own state.
         """
         parsed = _parse(verification_id)
         text = code.reveal()
         if not codes.is_code(text, parsed.length):
-            check_code(Secret(""))
+            raise code_malformed()
+        if not parsed.fixed and not codes.MIN_LENGTH <= parsed.length <= codes.MAX_LENGTH:
+            raise NotFound("no such verification")
         epoch_key = self.epochs.peek(caller.account_id, parsed.epoch)
         if epoch_key is None:
             epoch_key = await self.epochs.get(caller.account_id, parsed.epoch)
         if epoch_key is None:
             # The epoch is over and its key destroyed: nothing can match any more.
             return 0, b""
+        if parsed.fixed:
+            return 0, custom_code_mac(epoch_key, verification_id, code)
         key = codes.code_key(epoch_key, verification_id, caller.application_id)
-        matches = 0
-        if parsed.length <= codes.MAX_LENGTH:
-            matches = codes.matching_generations(key, text, parsed.length)
-        return matches, custom_code_mac(epoch_key, verification_id, code)
+        generations = codes.GENERATIONS if parsed.renewable else 1
+        return codes.matching_generations(key, text, parsed.length, generations), b""
 
     async def _pending_id(self, caller: Caller, request: CheckRequest) -> str:
         phone = parse_phone(request.phone_number)

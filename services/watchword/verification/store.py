@@ -117,13 +117,14 @@ class VerificationStore(Protocol):
     """Port: every method is one atomic command, whatever runs beside it.
 
     MUST: decide by `verification.model`, `starting` and `checking` (or the same in its own
-    language) with the store's own clock; return only after the commit is durable; do each command whole or
-    not at all; keep a `request` for 24 hours, answer its repetition from what was stored,
-    and refuse another body with FAILED_PRECONDITION (REQUEST_ID_MISMATCH); write one audit
-    leaf for each object that a command changes; publish the ids of what changed on the
-    change bus after the commit; answer an id of another account or application as an
-    unknown one (`NotFound`). Raises `Unavailable` where the store cannot serve: then
-    nothing was done, or, after an unknown commit, the request id tells.
+    language) with the store's own clock; return only after the commit is durable; do each
+    command whole or not at all; keep a `request` for 24 hours, answer its repetition from
+    what was stored, and refuse another body with FAILED_PRECONDITION
+    (REQUEST_ID_MISMATCH); write one audit leaf for each object that a command changes;
+    publish the ids of what changed on the change bus after the commit; answer an id of
+    another account or application as an unknown one (`NotFound`). Raises `Unavailable`
+    where the store cannot serve: then nothing was done, or, after an unknown commit, the
+    request id tells.
     """
 
     async def start(self, command: StartCommand) -> StartOutcome:
