@@ -10,6 +10,7 @@ from watchword.core.ids import (
     new_id,
     new_verification_id,
     parse_verification_id,
+    send_id_of,
 )
 from watchword.core.ports import DAY
 from watchword.testing.clock import START
@@ -53,6 +54,16 @@ def test_ids_of_one_moment_differ() -> None:
     entropy = SeededEntropy()
     made = {new_verification_id(START, 6, entropy) for _ in range(1_000)}
     assert len(made) == 1_000
+
+
+def test_a_send_is_named_after_its_verification() -> None:
+    first, second = sorted(
+        new_verification_id(time, 6, SeededEntropy()) for time in (START, START + 1)
+    )
+    made = [send_id_of(made, number) for made in (first, second) for number in (1, 2, 5)]
+    assert made == sorted(set(made))
+    assert [send.startswith(f"SE{first[2:]}") for send in made] == [True] * 3 + [False] * 3
+    assert {len(send) for send in made} == {2 + 40 + 2}
 
 
 GOOD = new_verification_id(START, 6, SeededEntropy())

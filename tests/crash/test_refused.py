@@ -1,9 +1,10 @@
 """Keys that are missing or spoiled: the server refuses to start, with one line that says why."""
 
 import asyncio
+import logging
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def with_another_s_keys(world: World) -> None:
 
 def without_a_store(world: World) -> None:
     world.store.unlink()
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """A server takes over what libraries log; the next test wants it back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 CASES = {

@@ -185,7 +185,9 @@ async def test_no_read_of_the_hot_path_scans_a_table(open_stores: OpenStores, pa
     assert len(plans) > 10
     for statement, plan in plans.items():
         scans = [line for line in plan if line.startswith("SCAN") and "INDEX" not in line]
-        assert scans in ([], ["SCAN CONSTANT ROW"]), (statement, plan)
+        # A row of constants is read whole, and then joined to what is there.
+        of_tables = [s for s in scans if s != "SCAN CONSTANT ROW" and "(subquery-" not in s]
+        assert of_tables == [], (statement, plan)
 
 
 @pytest.mark.parametrize("name", ["watchword.db", "."])

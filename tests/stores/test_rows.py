@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from watchword.testing.keys import MemoryKeyProvider
 from watchword.testing.memory import MemoryStores
 from watchword.testing.memory_rows import MemoryRows, Tables
 from watchword.testing.verification_cases import CASE
-from watchword.verification.rows import Rows
+from watchword.verification.rows import FROM_THE_START, Rows, StaleKeys, Swept
 from watchword_adapters.stores.sqlite import SqliteStores
 from watchword_adapters.stores.sqlite.columns import (
     SEND,
@@ -81,7 +82,7 @@ async def play(stores: SqliteStores | MemoryStores, clock: FakeClock) -> None:
     await verification.start(cases.start(2, CASE._replace(phone=1, custom=1)))
     for claim in (await outbox.claim(5, cases.LEASE, cases.LIMITS)).claims:
         result = Result(claim.send.send_id, 1, ResultKind.SUBMITTED, "provider")
-        await outbox.settle(result, cases.LIMITS)
+        await outbox.settle([result], cases.LIMITS)
     await verification.check(cases.check(1, 0, known, request=cases.request(2, "check")))
     await verification.check(cases.check(1, 1, known))
     clock.advance(MINUTE)
@@ -149,6 +150,10 @@ def guards_left(rows: Rows) -> set[bytes]:
     return {phone for phone in phones if rows.guesses("AP", phone) is not None}
 
 
+def all_stale(rows: Rows) -> int:
+    return rows.delete_stale(FROM_THE_START, 10).deleted
+
+
 async def test_idle_guards_go_and_stops_stay(open_stores: OpenStores, clock: FakeClock) -> None:
     memory_clock = FakeClock()
     memory = MemoryStores(memory_clock, RecordingBus()).engine
@@ -165,7 +170,7 @@ async def test_idle_guards_go_and_stops_stay(open_stores: OpenStores, clock: Fak
         for wait in (DAY - 1, 1, THIRTY_DAYS - DAY - 1, 1, KNOWN_BINDING_TTL - THIRTY_DAYS):
             clock.advance(wait)
             memory_clock.advance(wait)
-            stages.append((await both(lambda rows: rows.delete_stale(10)), await both(guards_left)))
+            stages.append((await both(all_stale), await both(guards_left)))
     everything = {b"never", b"clean", b"stopped", b"rebinding"}
     assert stages == [
         (0, everything),
@@ -174,6 +179,40 @@ async def test_idle_guards_go_and_stops_stay(open_stores: OpenStores, clock: Fak
         (1, everything - {b"never"}),
         (2, {b"stopped", b"rebinding"}),
     ]
+
+
+def stale_after(after: StaleKeys, rows: Rows) -> Swept:
+    return rows.delete_stale(after, 10)
+
+
+async def test_a_walk_in_search_of_the_stale_sees_every_row(
+    open_stores: OpenStores, path: Path, clock: FakeClock
+) -> None:
+    memory_clock = FakeClock()
+    memory = MemoryStores(memory_clock, RecordingBus()).engine
+    keys = [number.to_bytes(2, "big") for number in range(0, 4_000, 37)]
+    fresh = keys[::3]
+    async with open_stores() as stores:
+        engine = stores.verification._engine
+
+        async def both(command: Callable[[Rows], Swept | None]) -> Swept | None:
+            found = await engine.write(lambda tx: command(SqliteRows(tx)))
+            assert found == await memory.write(command)
+            return found
+
+        await both(lambda rows: rows.put_send_times(dict.fromkeys(keys, (rows.now,))))
+        for now in (clock, memory_clock):
+            now.advance(DAY)
+        await both(lambda rows: rows.put_send_times(dict.fromkeys(fresh, (rows.now,))))
+        after, counts = FROM_THE_START, list[int]()
+        while len(counts) * 10 <= len(keys):
+            swept = await both(partial(stale_after, after))
+            assert swept is not None
+            after = swept.after
+            counts.append(swept.deleted)
+    assert after == FROM_THE_START
+    assert max(counts) < 10
+    assert set(dump(path).send_times) == set(memory.tables.send_times) == set(fresh)
 
 
 async def test_memory_undoes_what_a_command_raised_on() -> None:

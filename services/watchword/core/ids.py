@@ -65,6 +65,14 @@ def parse_verification_id(text: str) -> VerificationId | None:
     )
 
 
+def send_id_of(verification_id: str, number: int) -> str:
+    """Return the id of a verification's send, counted from 1: `SE`, its 40 digits and two more.
+
+    So one index finds a send by its id and a verification's sends by theirs.
+    """
+    return f"SE{verification_id[2:]}{number:02x}"
+
+
 def epoch_of(now: Millis) -> int:
     """Return the code epoch of a time: the UTC day, so an epoch lasts 24 hours at most."""
     return now // DAY

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 from watchword.core.errors import Unavailable
 from watchword.core.ports import SECOND, Clock, Entropy, Millis
@@ -65,7 +65,7 @@ class Attempts:
         waits = lane.slots.locked()
         try:
             if waits:
-                async with asyncio.timeout(self._patience(claim) / SECOND):
+                async with asyncio.timeout(self._patience(claim, self._clock.now()) / SECOND):
                     await lane.slots.acquire()
             else:
                 await lane.slots.acquire()
@@ -90,7 +90,7 @@ class Attempts:
 
     async def _in_slot(self, lane: Lane, claim: Claim) -> Result:
         now = self._clock.now()
-        if self._patience(claim) <= 0:
+        if self._patience(claim, now) <= 0:
             return self.given_back(lane, claim)
         if now >= claim.send.expire_time:
             return self.result(claim, ResultKind.TOO_LATE)
@@ -99,9 +99,9 @@ class Attempts:
             return self.result(claim, message)
         return await self._call(lane, claim, message)
 
-    def _patience(self, claim: Claim) -> Millis:
+    def _patience(self, claim: Claim, now: Millis) -> Millis:
         """Return how long the call may still wait if it is to end within the lease."""
-        return claim.send.lease_time - self._call_timeout - self._clock.now()
+        return claim.send.lease_time - self._call_timeout - now
 
     async def _composed(self, claim: Claim, now: Millis) -> Message | ResultKind:
         """Return the message, or how the attempt ends without one."""
@@ -134,9 +134,11 @@ class Attempts:
         return result
 
     async def _sent(self, lane: Lane, claim: Claim, message: Message) -> Result:
+        # Cutting off is all that a time-out does here, and it means what the stop's means: so
+        # a bare timer, for `asyncio.timeout` costs as much as a quick call.
+        timer = _cut_off_after(self._call_timeout)
         try:
-            async with asyncio.timeout(self._call_timeout / SECOND):
-                submitted = await lane.carrier.send(message)
+            submitted = await lane.carrier.send(message)
         except Throttled as error:
             return self._failed(claim, ResultKind.THROTTLED, error.retry_after)
         except CarrierError as error:
@@ -149,6 +151,8 @@ class Attempts:
                 "a carrier raised what it must not", carrier=lane.name, error=type(error).__name__
             )
             return self._failed(claim, ResultKind.AMBIGUOUS)
+        finally:
+            timer.cancel()
         provider_id = submitted.provider_id[:_MAX_PROVIDER_ID]
         return Result(claim.send.send_id, claim.send.attempts, ResultKind.SUBMITTED, provider_id)
 
@@ -170,6 +174,12 @@ class Attempts:
     def result(self, claim: Claim, kind: ResultKind) -> Result:
         """Return how an attempt ended without a call."""
         return Result(claim.send.send_id, claim.send.attempts, kind, jitter=jitter(self._entropy))
+
+
+def _cut_off_after(timeout: Millis) -> asyncio.TimerHandle:
+    """Return a timer that cancels the running task unless it is canceled before."""
+    task = cast("asyncio.Task[object]", asyncio.current_task())
+    return asyncio.get_running_loop().call_later(timeout / SECOND, task.cancel)
 
 
 def jitter(entropy: Entropy) -> float:

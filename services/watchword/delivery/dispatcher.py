@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from watchword.core.errors import DomainError, Unavailable
 from watchword.core.ports import SECOND, ChangeBus, Clock, Entropy, Millis
-from watchword.delivery.attempt import AttemptMeter, Attempts, jitter
+from watchword.delivery.attempt import AttemptMeter, Attempts
 from watchword.delivery.carrier import Carrier
 from watchword.delivery.composer import Composer
 from watchword.delivery.lane import Lane, room
@@ -15,17 +15,16 @@ from watchword.delivery.outbox import (
     OUTBOX_TOPIC,
     Claim,
     Outbox,
-    Result,
     ResultKind,
     Send,
     SendState,
 )
 from watchword.delivery.receipts import ReceiptMeter
 from watchword.delivery.router import Router
+from watchword.delivery.settler import LONGEST_BACKOFF, Ended, Settler, nap, sleep
 from watchword.fraud.limits import PhoneLimits
 from watchword.telemetry.logs import Log
 
-_LONGEST_BACKOFF: Millis = 5 * SECOND
 _EMPTY_PAUSE: Millis = 50
 
 
@@ -55,11 +54,12 @@ class DispatchSettings(NamedTuple):
 
 
 class Dispatcher:
-    """Works the outbox until it is stopped.
+    """Works the outbox until it is stopped; a `Courier` while it does.
 
-    An attempt is durable before its call begins (`Outbox.claim` records it), so a crash
-    at any moment loses nothing and sends at most once more. Each carrier has a lane of
-    its own: what it cannot take stays in the outbox and leaves room for others.
+    An attempt is durable before its call begins (`Outbox.claim` records it, or the
+    transaction that queued the message), so a crash at any moment loses nothing and sends
+    at most once more. Each carrier has a lane of its own: what it cannot take stays in
+    the outbox and leaves room for others.
     """
 
     def __init__(
@@ -104,10 +104,56 @@ class Dispatcher:
             for name, carrier in carriers.items()
         }
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reserved = 0
+        self._closed = False
         self._wake = asyncio.Event()
         self._halt = asyncio.Event()
+        self._none_reserved = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
+        self._settler = Settler(
+            outbox=outbox,
+            limits=limits,
+            clock=clock,
+            entropy=entropy,
+            log=log,
+            backoff=settings.backoff,
+            halt=self._halt,
+            settled=self._settled,
+        )
+
+    # ------------------------------------------------------------------ the short way
+
+    def reserve(self, carrier: str) -> Millis:
+        """Keep a place in the carrier's lane; see `Courier`."""
+        lane = self._lanes.get(carrier)
+        if lane is None or not lane.near or self._ended.is_set() or self._halt.is_set():
+            return 0
+        lane.load += 1
+        self._reserved += 1
+        return self._settings.lease
+
+    def deliver(self, claim: Claim) -> None:
+        """Send what was leased and committed; see `Courier`.
+
+        What comes after the stop is left to whoever finds its lease run out.
+        """
+        self._unreserve()
+        lane = self._lanes[claim.send.carrier]
+        if self._closed:
+            self._leave(lane)
+        else:
+            self._send(lane, claim)
+
+    def release(self, carrier: str) -> None:
+        """Give back a place; see `Courier`."""
+        self._unreserve()
+        self._leave(self._lanes[carrier])
+
+    def _unreserve(self) -> None:
+        self._reserved -= 1
+        if not self._reserved:
+            self._none_reserved.set()
 
     # ------------------------------------------------------------------ the loop
 
@@ -137,14 +183,18 @@ class Dispatcher:
         self._halt.set()
         self._wake.set()
         await self._ended.wait()
-        if not self._tasks:
-            return
         grace = self._settings.call_timeout if grace is None else grace
-        _, late = await asyncio.wait(self._tasks, timeout=grace / SECOND)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=grace / SECOND)
+        if self._reserved:
+            self._none_reserved.clear()
+            await sleep(self._none_reserved, grace)
+        self._closed = True
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=grace / SECOND)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=grace / SECOND)
+        await self._settler.drain(grace)
 
     async def _loop(self) -> None:
         pause = self._settings.backoff
@@ -158,8 +208,8 @@ class Dispatcher:
             else:
                 pause = self._settings.backoff
                 continue
-            await self._nap(pause)
-            pause = min(2 * pause, _LONGEST_BACKOFF)
+            await nap(self._halt, self._entropy, pause)
+            pause = min(2 * pause, LONGEST_BACKOFF)
 
     async def _round(self) -> None:
         """Claim once, or sleep until there is something to claim and room for it."""
@@ -188,7 +238,7 @@ class Dispatcher:
         delay = due - self._clock.now()
         if delay > 0 or not found:
             # What is due and yet was not claimed is another dispatcher's.
-            await self._sleep(self._wake, max(delay, _EMPTY_PAUSE))
+            await sleep(self._wake, max(delay, _EMPTY_PAUSE))
 
     async def _listen(self, changes: AsyncIterator[None]) -> None:
         async for _ in changes:
@@ -203,62 +253,44 @@ class Dispatcher:
                 depth = await self._outbox.depth()
                 self._meter.outbox(depth.waiting, depth.oldest_age)
 
-    async def _nap(self, pause: Millis) -> None:
-        await self._sleep(self._halt, int(pause * (0.5 + jitter(self._entropy) / 2)))
-
-    async def _sleep(self, until: asyncio.Event, longest: Millis) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest / SECOND):
-                await until.wait()
-
     # ------------------------------------------------------------------ one send
 
     def _begin(self, claim: Claim) -> None:
         lane = self._lanes.get(claim.send.carrier)
-        task = asyncio.create_task(self._deliver(lane, claim))
-        if lane is not None:
-            lane.load += 1
+        if lane is None:
+            # Its carrier is configured no more, and with it its trust class is gone.
+            result = self._attempts.result(claim, ResultKind.MISCONFIGURED)
+            self._settler.put(Ended(None, claim, result))
+            return
+        lane.load += 1
+        self._send(lane, claim)
+
+    def _send(self, lane: Lane, claim: Claim) -> None:
+        task = asyncio.create_task(self._attempt(lane, claim))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, lane: Lane | None, claim: Claim) -> None:
+    async def _attempt(self, lane: Lane, claim: Claim) -> None:
         try:
-            if lane is None:
-                # Its carrier is configured no more, and with it its trust class is gone.
-                await self._settle(claim, self._attempts.result(claim, ResultKind.MISCONFIGURED))
-            else:
-                await self._settle(claim, await self._attempts.attempt(lane, claim))
+            result = await self._attempts.attempt(lane, claim)
         except Exception as error:  # noqa: BLE001 - the lease ends and another attempt follows
-            self._log.error("a send failed", where="settle", error=type(error).__name__)
-        finally:
-            if lane is not None and lane.leave():
-                self._wake.set()
+            self._log.error("a send failed", where="attempt", error=type(error).__name__)
+            self._leave(lane)
+        else:
+            self._settler.put(Ended(lane, claim, result))
 
-    async def _settle(self, claim: Claim, result: Result) -> None:
-        """Record a result; while the store is away, as long as the lease makes it useful."""
-        pause = self._settings.backoff
-        while True:
-            try:
-                send = await self._outbox.settle(result, self._limits)
-                break
-            except asyncio.CancelledError:
-                # Cut off by the stop: recording twice is recording once.
-                if not self._halt.is_set():
-                    raise
-            except Unavailable:
-                if self._halt.is_set() or self._clock.now() >= claim.send.lease_time:
-                    self._log.warning("a result was lost", send_id=result.send_id)
-                    self._wake.set()
-                    return
-                await self._nap(pause)
-                pause = min(2 * pause, _LONGEST_BACKOFF)
-        if send is None:
-            return
-        if send.state is SendState.QUEUED:
+    def _settled(self, lane: Lane | None, send: Send | None) -> None:
+        if send is None or send.state is SendState.QUEUED:
             # It is due again earlier than its lease would have ended.
             self._wake.set()
         else:
             self._count(send)
+        if lane is not None:
+            self._leave(lane)
+
+    def _leave(self, lane: Lane) -> None:
+        if lane.leave():
+            self._wake.set()
 
     def _count(self, send: Send) -> None:
         self._meter.delivered(send.channel, send.region_code, send.carrier, send.state)

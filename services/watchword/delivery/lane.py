@@ -52,6 +52,15 @@ class Lane:
         return self.free >= self._width
 
     @property
+    def near(self) -> bool:
+        """Tell whether a message may come straight from its Start, past the outbox.
+
+        Only while half of the line is empty: then whatever is due in the outbox is
+        claimed as well, and nobody who waits there is overtaken for long.
+        """
+        return 2 * self.free > _SENDS_A_SLOT * self._width
+
+    @property
     def wait(self) -> Millis:
         """Return how long the line will last."""
         return self.pace * self.load // self._width

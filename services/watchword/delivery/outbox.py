@@ -5,6 +5,7 @@ is recorded before anything leaves), submitted, delivered. The functions here de
 transitions; the `Outbox` port makes each of them one atomic command.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -272,8 +273,11 @@ class Outbox(Protocol):
         """Tell whether a send that was claimed should still go; a read, for those in line."""
         ...
 
-    async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
-        """Record what came of an attempt; returns the send as it stands, None if unknown."""
+    async def settle(self, results: Sequence[Result], limits: PhoneLimits) -> list[Send | None]:
+        """Record what came of attempts, all or none.
+
+        Returns for each its send as it stands, None if unknown.
+        """
         ...
 
     async def receive(self, receipt: Receipt) -> Send | None:

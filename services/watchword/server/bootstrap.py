@@ -47,6 +47,7 @@ from watchword.vault.index import BlindIndex
 from watchword.vault.keyring import KeyProvider, KeyUse
 from watchword.vault.signing import JWKS_MAX_AGE, ReceiptSigner
 from watchword.verification.draft import Drafter
+from watchword.verification.handover import HandOver
 from watchword.verification.keyed import KeyedValues
 from watchword.verification.rebind import Rebinder
 from watchword.verification.receipt import ReceiptMaker
@@ -223,6 +224,7 @@ class Server:
         router = Router(carriers, self._routes())
         usage = UsageRecorder(stores.account, self.clock)
         keyed, receipts = KeyedValues(index), ReceiptMaker(provider, index, signer)
+        dispatcher = self._dispatcher(stores, carriers, router, epochs)
         verification = VerificationService(
             store=stores.verification,
             directory=directory,
@@ -235,6 +237,7 @@ class Server:
             drafter=Drafter(self.clock, self.entropy, index, keyed, epochs, receipts),
             test_numbers=TestNumbers(directory, provider, index, self.clock),
             router=router,
+            handover=HandOver(dispatcher),
             clock=self.clock,
             entropy=self.entropy,
             bus=self.bus,
@@ -249,7 +252,7 @@ class Server:
             carriers=carriers,
             epochs=epochs,
             signer=signer,
-            dispatcher=self._dispatcher(stores, carriers, router, epochs),
+            dispatcher=dispatcher,
             usage=usage,
             verification=verification,
             account=self._account_service(stores, directory, provider, index),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from watchword.core.errors import Unavailable
 from watchword.core.ids import epoch_of, new_id, new_verification_id
@@ -10,6 +10,7 @@ from watchword.core.ports import HOUR, SECOND, Millis
 from watchword.core.secret import Secret
 from watchword.delivery.carrier import Capabilities, Channel, Receipt, Trust
 from watchword.delivery.composer import Composer
+from watchword.delivery.courier import Courier
 from watchword.delivery.dispatcher import Dispatcher, DispatchSettings
 from watchword.delivery.outbox import (
     NO_CARRIERS,
@@ -35,6 +36,7 @@ from watchword.testing.keys import MemoryKeyStore
 from watchword.testing.memory import MemoryStores
 from watchword.testing.verification_cases import ACCOUNT, APPLICATION, CAPS, Case, draft, start
 from watchword.vault.epochs import EpochKeys
+from watchword.verification.handover import HandOver
 from watchword.verification.model import SendPlan, Verification
 from watchword.verification.starting import Sending
 
@@ -58,6 +60,7 @@ class ShakyOutbox:
         self.outbox = outbox
         self.down = 0
         self.settled: list[Result] = []
+        self.settles = 0
         self.claims = 0
 
     def _maybe_fail(self) -> None:
@@ -82,11 +85,12 @@ class ShakyOutbox:
         self._maybe_fail()
         return await self.outbox.wanted(send_id)
 
-    async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
-        """Settle and keep the result, or raise `Unavailable`."""
+    async def settle(self, results: Sequence[Result], limits: PhoneLimits) -> list[Send | None]:
+        """Settle and keep the results, or raise `Unavailable`."""
         self._maybe_fail()
-        self.settled.append(result)
-        return await self.outbox.settle(result, limits)
+        self.settles += 1
+        self.settled += results
+        return await self.outbox.settle(results, limits)
 
     async def receive(self, receipt: Receipt) -> Send | None:
         """Receive, or raise `Unavailable`."""
@@ -156,24 +160,37 @@ class World:
         self.running.clear()
 
     async def start(
-        self, carrier: str = "fake", *, custom: str = "", phone: int | None = None
+        self,
+        carrier: str = "fake",
+        *,
+        custom: str = "",
+        phone: int | None = None,
+        by: Courier | None = None,
     ) -> tuple[Verification, str]:
-        """Start a verification through the store; returns it and its send's id."""
+        """Start a verification through the store; returns it and its send's id.
+
+        Its message goes straight `by` a courier, or into the queue.
+        """
         self.started += 1
         number = self.started if phone is None else phone
-        row, send_id = await self._draft(number, custom)
+        row = await self._draft(number, custom)
         command = start(0, Case(phone=number))._replace(
-            draft=row, sending=Sending(SendPlan(send_id, Channel.SMS, carrier), LIMITS, CAPS)
+            draft=row, sending=Sending(SendPlan(Channel.SMS, carrier), LIMITS, CAPS)
         )
-        outcome = await self.stores.verification.start(command)
-        return outcome.snapshot.verification, send_id
+        store = self.stores.verification
+        if by is None:
+            outcome = await store.start(command)
+        else:
+            outcome = await HandOver(by).run(store.start, command)
+        verification, sends, _ = outcome.snapshot
+        return verification, sends[-1].send_id
 
-    async def _draft(self, number: int, custom: str) -> tuple[Verification, str]:
+    async def _draft(self, number: int, custom: str) -> Verification:
         now = self.clock.now()
         length = len(custom) or 6
         verification_id = new_verification_id(now, length, self.entropy)
         key = await self.epochs.create(ACCOUNT, epoch_of(now))
-        row = draft(0, Case(phone=number))._replace(
+        return draft(0, Case(phone=number))._replace(
             verification_id=verification_id,
             phone_sealed=seal_recipient(
                 key, verification_id, ACCOUNT, f"+1202555{number:04}", self.entropy
@@ -185,12 +202,11 @@ class World:
                 else b""
             ),
         )
-        return row, new_id("SN", now, self.entropy)
 
     async def notify(self, kind: str, carrier: str = "fake") -> str:
         """Queue a notice as a command of the store would; returns its send's id."""
         now = self.clock.now()
-        send_id = new_id("SN", now, self.entropy)
+        send_id = new_id("SE", now, self.entropy)
         key = await self.epochs.create(ACCOUNT, epoch_of(now))
         self.stores.engine.tables.sends[send_id] = Send(
             send_id=send_id,

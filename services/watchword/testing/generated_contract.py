@@ -167,9 +167,9 @@ class Player:
         command = cases.start(number, step.case, request=request, limits=_LIMITS, caps=_CAPS)
         return await self._harness.verification.start(command)
 
-    async def _resend(self, number: int, step: Step) -> object:
+    async def _resend(self, _: int, step: Step) -> object:
         target, case = self._target(step)
-        command = cases.resend(target, number, case, request=self._request(step), limits=_LIMITS)
+        command = cases.resend(target, case, request=self._request(step), limits=_LIMITS)
         return await self._harness.verification.resend(command)
 
     async def _check(self, _: int, step: Step) -> object:
@@ -206,7 +206,7 @@ class Player:
             jitter=step.matches / 8,
             next_carrier="other" if step.body else "",
         )
-        return await self._harness.outbox.settle(result, _LIMITS)
+        return await self._harness.outbox.settle([result], _LIMITS)
 
     async def _receive(self, _: int, step: Step) -> object:
         if not self._claims:

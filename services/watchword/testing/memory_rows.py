@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from watchword.audit.leaf import Leaf
 from watchword.core.errors import DomainError
@@ -11,7 +11,7 @@ from watchword.delivery.outbox import Send, SendKind, SendState
 from watchword.fraud.budget import AccountBudget
 from watchword.fraud.limits import KNOWN_BINDING_TTL, THIRTY_DAYS, GuessGuard, SendTimes
 from watchword.verification.model import State, Verification
-from watchword.verification.rows import StoredRequest
+from watchword.verification.rows import PhoneState, StaleKeys, StoredRequest, Swept
 
 T = TypeVar("T")
 
@@ -127,17 +127,17 @@ class MemoryRows:
             del self.tables.sends[send_id]
         return len(gone) + len(notices)
 
-    def delete_stale(self, limit: int) -> int:
+    def delete_stale(self, after: StaleKeys, limit: int) -> Swept:
         """Delete request ids after 24 h, send times after a day, idle guards and bindings."""
         t, now = self.tables, self.now
-        count = _drop(t.requests, limit, lambda row: row.create_time, now - DAY)
-        count += _drop(t.send_times, limit, lambda row: row[1], now - DAY)
-        count += _drop(t.bindings, limit, lambda time: time, now - KNOWN_BINDING_TTL)
-        idle = [key for key, (guard, time) in t.guesses.items() if _idle(guard, time, now)]
-        for key in sorted(idle, key=lambda key: (t.guesses[key][1], key))[:limit]:
-            del t.guesses[key]
-            count += 1
-        return count
+        requests, times, bindings, guards = after
+        parts = (
+            _walk(t.requests, requests, limit, lambda row: row.create_time <= now - DAY),
+            _walk(t.send_times, times, limit, lambda row: row[1] <= now - DAY),
+            _walk(t.bindings, bindings, limit, lambda time: time <= now - KNOWN_BINDING_TTL),
+            _walk(t.guesses, guards, limit, lambda row: _idle(*row, now)),
+        )
+        return Swept(sum(count for count, _ in parts), tuple(key for _, key in parts))
 
     def send(self, send_id: str) -> Send | None:
         """Return the send or None."""
@@ -169,7 +169,7 @@ class MemoryRows:
         ]
         due = sorted(
             (s for s in queued if next_time(s) <= self.now),
-            key=lambda s: (next_time(s), s.subject_id, s.send_id),
+            key=lambda s: (next_time(s), s.send_id),
         )
         return [(s, self.verification(s.subject_id)) for s in due[:limit]]
 
@@ -187,6 +187,16 @@ class MemoryRows:
         """Forget the send times of these keys."""
         for key in keys:
             self.tables.send_times.pop(key, None)
+
+    def phone_state(self, row: Verification) -> PhoneState:
+        """Return what a send to the phone of `row` must keep to."""
+        times = self.send_times((row.phone_index, row.limits_index))
+        return PhoneState(
+            account_sends=times.get(row.phone_index, ()),
+            global_sends=times.get(row.limits_index, ()),
+            guesses=self.guesses(row.application_id, row.phone_index) or GuessGuard(),
+            budget=self.budget(row.account_id),
+        )
 
     def guesses(self, application_id: str, phone_index: bytes) -> GuessGuard | None:
         """Return the guard or None where nothing ever happened."""
@@ -242,12 +252,17 @@ def _idle(guard: GuessGuard, time: Millis, now: Millis) -> bool:
     return time <= now - (KNOWN_BINDING_TTL if guard.approved else THIRTY_DAYS)
 
 
-K = TypeVar("K")
 V = TypeVar("V")
+Key = tuple[str | bytes, ...]
 
 
-def _drop(table: dict[K, V], limit: int, time: Callable[[V], Millis], until: Millis) -> int:
-    gone = sorted((key for key in table if time(table[key]) <= until), key=lambda k: time(table[k]))
-    for key in gone[:limit]:
+def _walk(
+    table: dict[Any, V], after: Key, limit: int, stale: Callable[[V], bool]
+) -> tuple[int, Key]:
+    """Delete the stale among the next `limit` rows; returns how many, and the last key seen."""
+    keys = {key if isinstance(key, tuple) else (key,): key for key in table}
+    seen = sorted(key for key in keys if key > after)[:limit]
+    gone = [keys[key] for key in seen if stale(table[keys[key]])]
+    for key in gone:
         del table[key]
-    return len(gone[:limit])
+    return len(gone), seen[-1] if len(seen) == limit else ()

@@ -1,5 +1,7 @@
 """`VerificationStore` and `Outbox` in memory, over the shared atomic commands."""
 
+from collections.abc import Sequence
+
 from watchword.audit.leaf import LeafMaker
 from watchword.core.errors import DomainError, NotFound
 from watchword.core.ports import Millis
@@ -12,6 +14,7 @@ from watchword.verification import commands, model, outbox_commands
 from watchword.verification.checking import CheckCommand
 from watchword.verification.model import State, Verification
 from watchword.verification.outbox_commands import ClaimCommand
+from watchword.verification.rows import FROM_THE_START, STALE_LOOKS
 from watchword.verification.starting import StartCommand
 from watchword.verification.store import (
     CancelCommand,
@@ -33,6 +36,7 @@ class MemoryVerificationStore:
         """Run on `engine`."""
         self._engine = engine
         self._leaves = leaves
+        self._after = FROM_THE_START
 
     async def start(self, command: StartCommand) -> StartOutcome:
         """Begin or resend."""
@@ -113,7 +117,9 @@ class MemoryVerificationStore:
         def run(rows: MemoryRows) -> int:
             expired = commands.expire_overdue(rows, self._leaves, limit)
             older = rows.delete_older(rows.now - retention, limit)
-            return expired + older + rows.delete_stale(limit)
+            swept = rows.delete_stale(self._after, STALE_LOOKS * limit)
+            self._after = swept.after
+            return expired + older + swept.deleted
 
         return await self._engine.write(run)
 
@@ -159,10 +165,10 @@ class MemoryOutbox:
         row = None if send is None else tables.verifications.get(send.subject_id)
         return outbox_commands.wanted(send, row)
 
-    async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
-        """Record what came of an attempt."""
+    async def settle(self, results: Sequence[Result], limits: PhoneLimits) -> list[Send | None]:
+        """Record what came of attempts, all or none."""
         return await self._engine.write(
-            lambda rows: outbox_commands.settle(rows, self._leaves, result, limits)
+            lambda rows: outbox_commands.settle(rows, self._leaves, results, limits)
         )
 
     async def receive(self, receipt: Receipt) -> Send | None:

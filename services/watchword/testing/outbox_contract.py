@@ -49,6 +49,79 @@ class OutboxContract:
         assert taken == [cases.send_id(number) for number in range(10)]
         assert await self._claim(harness) == []
 
+    async def test_a_send_may_be_born_leased(self, harness: Harness) -> None:
+        """Its Start records the attempt and returns the claim; nobody else is told of it."""
+        outcome = await harness.verification.start(cases.leased(cases.start(1)))
+        claim = outcome.claim
+        assert claim is not None
+        assert claim[1:] == (cases.draft(1).phone_sealed, b"", cases.draft(1).message)
+        assert (claim.send.attempts, claim.send.lease_time) == (1, harness.clock.now() + LEASE)
+        assert harness.published == [cases.verification_id(1)]
+        assert await self._claim(harness) == []
+        assert await harness.outbox.wanted(claim.send.send_id)
+        send = await self._settle(harness, claim, ResultKind.SUBMITTED)
+        assert await self._verification(harness) == (State.PENDING, (send,))
+
+    async def test_a_lease_of_birth_that_is_lost_is_in_doubt(self, harness: Harness) -> None:
+        """Like any other: repeated once, and charged."""
+        await harness.verification.start(cases.leased(cases.start(1)))
+        harness.clock.advance(LEASE)
+        (again,) = await self._claim(harness)
+        assert (again.send.attempts, again.send.doubts) == (2, 1)
+        usage = await cases.usage(harness)
+        assert (len(usage.sends), usage.budget.day_used) == (2, 2)
+        harness.clock.advance(LEASE)
+        assert await self._claim(harness) == []
+
+    async def test_a_resend_may_be_born_leased(self, harness: Harness) -> None:
+        """It takes what the verification sealed, and leaves the first send alone."""
+        await harness.verification.start(cases.start(1, CASE._replace(custom=1)))
+        (first,) = await self._claim(harness)
+        harness.clock.advance(30 * SECOND)
+        command = cases.resend(1, CASE._replace(custom=1))
+        sending = command.sending._replace(lease=LEASE)
+        outcome = await harness.verification.resend(command._replace(sending=sending))
+        claim = outcome.claim
+        assert claim is not None
+        assert claim[1:] == first[1:]
+        assert claim.send == outcome.snapshot.sends[1]
+        assert (claim.send.attempts, claim.send.lease_time) == (1, harness.clock.now() + LEASE)
+
+    async def test_what_must_not_go_is_not_born_leased(self, harness: Harness) -> None:
+        """What is withheld, a test number's, or only replayed leaves nothing to send."""
+        request = cases.request(1, "Start")
+        first = cases.leased(cases.start(1, request=request))
+        assert (await harness.verification.start(first)).claim is not None
+        assert (await harness.verification.start(first)).claim is None
+        other = CASE._replace(
+            account_id=cases.OTHER_ACCOUNT, application_id=cases.OTHER_APPLICATION
+        )
+        withheld = await harness.verification.start(cases.leased(cases.start(2, other)))
+        assert withheld.claim is None
+        assert [send.attempts for send in withheld.snapshot.sends] == [0]
+        test = CASE._replace(phone=3, test=True)
+        assert (await harness.verification.start(cases.leased(cases.start(3, test)))).claim is None
+
+    async def test_results_are_settled_together(self, harness: Harness) -> None:
+        """One command for all; each has its own outcome, in their order."""
+        for number in range(3):
+            await harness.verification.start(cases.start(number, CASE._replace(phone=number)))
+        claims = await self._claim(harness)
+        kinds = (ResultKind.SUBMITTED, ResultKind.REJECTED, ResultKind.THROTTLED)
+        results = [
+            Result(claim.send.send_id, claim.send.attempts, kind)
+            for claim, kind in zip(claims, kinds, strict=True)
+        ]
+        unknown = Result(cases.send_id(9), 1, ResultKind.SUBMITTED)
+        settled = await harness.outbox.settle([*results[:2], unknown, results[2]], LIMITS)
+        assert [send and (send.send_id, send.state) for send in settled] == [
+            (cases.send_id(0), SendState.SUBMITTED),
+            (cases.send_id(1), SendState.FAILED),
+            None,
+            (cases.send_id(2), SendState.QUEUED),
+        ]
+        assert await harness.outbox.settle([], LIMITS) == []
+
     async def test_a_submitted_send_is_done(self, harness: Harness) -> None:
         """It keeps the carrier's name for it, and waits no more."""
         await harness.verification.start(cases.start(1))
@@ -76,7 +149,7 @@ class OutboxContract:
         (first,) = await self._claim(harness)
         await self._settle(harness, first, ResultKind.SUBMITTED)
         harness.clock.advance(30 * SECOND)
-        await harness.verification.resend(cases.resend(1, 2))
+        await harness.verification.resend(cases.resend(1))
         (second,) = await self._claim(harness)
         await self._settle(harness, second, ResultKind.REJECTED)
         state, sends = await self._verification(harness)
@@ -168,7 +241,7 @@ class OutboxContract:
         assert [await harness.outbox.wanted(c.send.send_id) for c in claims] == [True, True]
         await harness.verification.cancel(cases.cancel(1))
         wanted = {c.send.send_id: await harness.outbox.wanted(c.send.send_id) for c in claims}
-        assert wanted == {cases.send_id(1): False, cases.send_id(2): True}
+        assert wanted == {cases.send_id(1): False, cases.notice_id(2): True}
         assert not await harness.outbox.wanted(cases.send_id(3))
         (claim,) = (c for c in claims if c.send.send_id == cases.send_id(1))
         send = await self._settle(harness, claim, ResultKind.NOT_NEEDED)
@@ -230,7 +303,7 @@ class OutboxContract:
     async def test_an_unknown_send_is_none(self, harness: Harness) -> None:
         """Results and receipts of what is not there are no error."""
         result = Result(cases.send_id(1), 1, ResultKind.SUBMITTED)
-        assert await harness.outbox.settle(result, LIMITS) is None
+        assert await harness.outbox.settle([result], LIMITS) == [None]
         receipt = Receipt(cases.send_id(1), ReceiptState.DELIVERED)
         assert await harness.outbox.receive(receipt) is None
 
@@ -262,13 +335,14 @@ class OutboxContract:
         result = Result(
             send.send_id, send.attempts, kind, "provider-1", jitter=0.5, next_carrier=next_carrier
         )
-        settled = await harness.outbox.settle(result, LIMITS)
+        [settled] = await harness.outbox.settle([result], LIMITS)
         assert settled is not None
         return settled
 
     async def _settle_unknown(self, harness: Harness, claim: Claim) -> Send | None:
         result = Result(claim.send.send_id, claim.send.attempts, ResultKind.SUBMITTED)
-        return await harness.outbox.settle(result, LIMITS)
+        [settled] = await harness.outbox.settle([result], LIMITS)
+        return settled
 
     async def _verification(self, harness: Harness) -> tuple[State, tuple[Send, ...]]:
         got = await harness.verification.get(

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable
 from typing import NamedTuple
 
 from watchword.core.errors import DomainError
+from watchword.core.ids import send_id_of
 from watchword.core.ports import MINUTE, Millis
 from watchword.delivery.carrier import Channel
 from watchword.delivery.outbox import Outbox, Send, SendError, SendKind, SendState
@@ -75,9 +76,14 @@ def verification_id(number: int) -> str:
     return f"VE{number:040x}"
 
 
-def send_id(number: int) -> str:
-    """Return the id of send `number`."""
-    return f"SN{number:032x}"
+def send_id(number: int, send: int = 1) -> str:
+    """Return the id of a send of verification `number`, the first unless told otherwise."""
+    return send_id_of(verification_id(number), send)
+
+
+def notice_id(number: int) -> str:
+    """Return the id of notice `number`."""
+    return f"SE{number:032x}"
 
 
 def phone_index(case: Case = CASE) -> bytes:
@@ -138,29 +144,33 @@ def start(
     limits: PhoneLimits = LIMITS,
     caps: AccountCaps = CAPS,
 ) -> StartCommand:
-    """Return the Start that would make verification and send `number`."""
+    """Return the Start that would make verification `number`."""
     return StartCommand(
         draft=draft(number, case),
         policy=CodePolicy(resend=case.resend),
-        sending=Sending(SendPlan(send_id(number), Channel.SMS, "sandbox"), limits, caps),
+        sending=Sending(SendPlan(Channel.SMS, "sandbox"), limits, caps),
         request=request,
     )
 
 
+def leased(command: StartCommand, lease: Millis = LEASE) -> StartCommand:
+    """Return the Start whose message is queued leased."""
+    return command._replace(sending=command.sending._replace(lease=lease))
+
+
 def resend(
     number: int,
-    send: int,
     case: Case = CASE,
     *,
     request: RequestKey | None = None,
     limits: PhoneLimits = LIMITS,
 ) -> ResendCommand:
-    """Return a Resend of verification `number` that would queue send `send`."""
+    """Return a Resend of verification `number`."""
     return ResendCommand(
         verification_id=verification_id(number),
         account_id=case.account_id,
         application_id=case.application_id,
-        sending=Sending(SendPlan(send_id(send), Channel.SMS, "sandbox"), limits, CAPS),
+        sending=Sending(SendPlan(Channel.SMS, "sandbox"), limits, CAPS),
         request=request,
     )
 
@@ -246,11 +256,11 @@ async def usage(harness: Harness, case: Case = CASE) -> PhoneUsage:
 
 def _notice(number: int, case: Case) -> Send:
     return Send(
-        send_id=send_id(number),
+        send_id=notice_id(number),
         kind=SendKind.NOTICE,
         account_id=case.account_id,
         application_id=case.application_id,
-        subject_id=send_id(number),
+        subject_id=notice_id(number),
         version=1,
         channel=Channel.SMS,
         carrier="sandbox",

@@ -10,7 +10,7 @@ then raises it.
 
 from watchword.audit.leaf import LeafMaker
 from watchword.core.errors import DomainError, FailedPrecondition, NotFound, Reason
-from watchword.delivery.outbox import OUTBOX_TOPIC
+from watchword.delivery.outbox import OUTBOX_TOPIC, Claim
 from watchword.fraud.limits import KNOWN_BINDING_TTL, GuessGuard
 from watchword.verification import checking, model, starting
 from watchword.verification.checking import CheckCommand, CheckDecision, CheckState
@@ -142,14 +142,7 @@ def fail_undeliverable(rows: Rows, leaves: LeafMaker, verification: Verification
 
 
 def _start_state(rows: Rows, draft: Verification, pending: Verification | None) -> StartState:
-    times = rows.send_times((draft.phone_index, draft.limits_index))
-    return StartState(
-        pending=pending,
-        account_sends=times.get(draft.phone_index, ()),
-        global_sends=times.get(draft.limits_index, ()),
-        guesses=rows.guesses(draft.application_id, draft.phone_index) or _NEVER,
-        budget=rows.budget(draft.account_id),
-    )
+    return StartState(pending, *rows.phone_state(draft))
 
 
 def _save_start(
@@ -167,7 +160,8 @@ def _save_start(
     rows.insert_send(decision.send)
     rows.put_send_times({phone_index: decision.account_sends, limits_index: decision.global_sends})
     rows.put_budget(decision.verification.account_id, decision.budget)
-    rows.changed(OUTBOX_TOPIC)
+    if not decision.send.lease_time:
+        rows.changed(OUTBOX_TOPIC)
 
 
 def _started(rows: Rows, request: RequestKey | None, decision: StartDecision) -> StartOutcome:
@@ -178,7 +172,10 @@ def _started(rows: Rows, request: RequestKey | None, decision: StartDecision) ->
         snapshot = Snapshot(row, sends, rows.now)
     else:
         snapshot = _snapshot(rows, row)
-    return StartOutcome(snapshot, created=decision.created, replayed=False)
+    claim = None
+    if decision.send is not None and decision.send.lease_time:
+        claim = Claim(decision.send, row.phone_sealed, row.custom_sealed, row.message)
+    return StartOutcome(snapshot, created=decision.created, replayed=False, claim=claim)
 
 
 def _save_check(

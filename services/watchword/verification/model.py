@@ -112,9 +112,8 @@ class RequestKey(NamedTuple):
 
 
 class SendPlan(NamedTuple):
-    """The message that a Start or Resend causes: its id, channel and first carrier."""
+    """The message that a Start or Resend causes: its channel and first carrier."""
 
-    send_id: str
     channel: Channel
     carrier: str
 

@@ -1,5 +1,6 @@
 """The outbox's atomic commands over `Rows`; they touch the verification behind a send."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from watchword.audit.leaf import LeafMaker
@@ -49,8 +50,14 @@ def wanted(send: Send | None, verification: Verification | None) -> bool:
     return send is not None and send.state is SendState.QUEUED and _wanted(send, verification)
 
 
-def settle(rows: Rows, leaves: LeafMaker, result: Result, limits: PhoneLimits) -> Send | None:
-    """Record what came of an attempt; see `Outbox.settle`."""
+def settle(
+    rows: Rows, leaves: LeafMaker, results: Sequence[Result], limits: PhoneLimits
+) -> list[Send | None]:
+    """Record what came of attempts; see `Outbox.settle`."""
+    return [_settle(rows, leaves, result, limits) for result in results]
+
+
+def _settle(rows: Rows, leaves: LeafMaker, result: Result, limits: PhoneLimits) -> Send | None:
     send = rows.send(result.send_id)
     if send is None:
         return None

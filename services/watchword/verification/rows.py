@@ -26,6 +26,34 @@ class StoredRequest(NamedTuple):
     create_time: Millis
 
 
+class PhoneState(NamedTuple):
+    """What a phone's limits have used: sends in the account and in all, guesses, the budget."""
+
+    account_sends: SendTimes
+    global_sends: SendTimes
+    guesses: GuessGuard
+    budget: AccountBudget
+
+
+StaleKeys = tuple[tuple[str | bytes, ...], ...]
+"""The key of each kind of row at which a walk in search of stale ones stands, () for the start.
+
+The kinds are requests, send times, bindings and guards.
+"""
+
+FROM_THE_START: StaleKeys = ((), (), (), ())
+
+STALE_LOOKS = 4
+"""How many rows a sweep looks at for each that it may delete: most are still fresh."""
+
+
+class Swept(NamedTuple):
+    """How many stale rows were deleted, and where the next call goes on."""
+
+    deleted: int
+    after: StaleKeys
+
+
 class Rows(Protocol):
     """An open transaction of one store. Every read sees the transaction's own writes."""
 
@@ -58,8 +86,12 @@ class Rows(Protocol):
         """Delete terminal rows updated before that time, with their sends; return how many."""
         ...
 
-    def delete_stale(self, limit: int) -> int:
-        """Delete request ids after 24 h, send times after a day, idle guards and bindings."""
+    def delete_stale(self, after: StaleKeys, limit: int) -> Swept:
+        """Delete request ids after 24 h, send times after a day, idle guards and bindings.
+
+        Looks at the `limit` rows of each kind whose keys follow `after`, in the keys' order;
+        so each row's turn comes, one call after the other.
+        """
         ...
 
     def send(self, send_id: str) -> Send | None:
@@ -67,7 +99,7 @@ class Rows(Protocol):
         ...
 
     def sends(self, subject_id: str) -> tuple[Send, ...]:
-        """Return the sends of one verification, oldest first."""
+        """Return the sends of one verification (`ids.send_id_of`), oldest first."""
         ...
 
     def insert_send(self, row: Send) -> None:
@@ -97,6 +129,10 @@ class Rows(Protocol):
 
     def drop_send_times(self, keys: tuple[bytes, ...]) -> None:
         """Forget the send times of these keys."""
+        ...
+
+    def phone_state(self, row: Verification) -> PhoneState:
+        """Return what a send to the phone of `row` must keep to, in one read."""
         ...
 
     def guesses(self, application_id: str, phone_index: bytes) -> GuessGuard | None:

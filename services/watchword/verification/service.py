@@ -13,7 +13,7 @@ from watchword.core.errors import (
     Reason,
     ResourceExhausted,
 )
-from watchword.core.ids import VerificationId, new_id, parse_verification_id
+from watchword.core.ids import VerificationId, parse_verification_id
 from watchword.core.phone import PhoneNumber, is_fictitious, parse_phone
 from watchword.core.ports import SECOND, ChangeBus, Clock, Entropy
 from watchword.core.secret import Secret
@@ -32,6 +32,7 @@ from watchword.vault.keyring import KeyProvider
 from watchword.vault.signing import ReceiptSigner
 from watchword.verification.checking import CheckCommand
 from watchword.verification.draft import Drafter, check_allowed, check_sending, check_trial
+from watchword.verification.handover import HandOver
 from watchword.verification.keyed import KeyedValues
 from watchword.verification.meter import VerificationMeter
 from watchword.verification.model import (
@@ -88,6 +89,7 @@ class VerificationService:
     drafter: Drafter
     test_numbers: TestNumbers
     router: Router
+    handover: HandOver
     clock: Clock
     entropy: Entropy
     bus: ChangeBus
@@ -108,7 +110,7 @@ class VerificationService:
         check_allowed(account, application, phone, request)
         command = await self._start_command(caller, account, application, phone, request)
         try:
-            outcome = await self.store.start(command)
+            outcome = await self.handover.run(self.store.start, command)
         except ResourceExhausted as refusal:
             self._refused(request.channel, phone.region_code, refusal)
             raise
@@ -142,7 +144,7 @@ class VerificationService:
             request=self.request_key(caller, "Resend", request_id, body),
         )
         try:
-            outcome = await self.store.resend(command)
+            outcome = await self.handover.run(self.store.resend, command)
         except ResourceExhausted as refusal:
             self._refused(by, row.region_code, refusal)
             raise
@@ -362,11 +364,7 @@ class VerificationService:
         return Sending(plan, self.limits, caps)
 
     def _plan(self, channel: Channel) -> SendPlan:
-        return SendPlan(
-            send_id=new_id("SE", self.clock.now(), self.entropy),
-            channel=channel,
-            carrier=self.router.first(channel),
-        )
+        return SendPlan(channel, self.router.first(channel))
 
     def _count_start(self, outcome: StartOutcome) -> None:
         row = outcome.snapshot.verification

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from watchword.core.errors import Reason, ResourceExhausted
+from watchword.core.ids import send_id_of
 from watchword.core.ports import Millis
 from watchword.delivery.outbox import Send, SendError, SendKind, SendState
 from watchword.fraud import budget, limits
@@ -20,11 +21,16 @@ from watchword.verification.model import (
 
 
 class Sending(NamedTuple):
-    """One message to be: which, and the limits that it must keep."""
+    """One message to be: which, and the limits that it must keep.
+
+    With a `lease` (milliseconds) it is queued leased, its first attempt recorded: for a
+    `Courier` that keeps a place for it.
+    """
 
     plan: SendPlan
     limits: PhoneLimits
     caps: AccountCaps
+    lease: Millis = 0
 
 
 class StartCommand(NamedTuple):
@@ -149,7 +155,7 @@ def _sent(
     )
     decision = _decision(state, verification, created=created, closed_one=closed_one)
     return decision._replace(
-        send=_queued(verification, sending.plan, withheld=withheld, now=now),
+        send=_queued(verification, sending, withheld=withheld, now=now),
         account_sends=account_sends,
         global_sends=state.global_sends if withheld else limits.with_send(state.global_sends, now),
         budget=charged,
@@ -170,9 +176,11 @@ def _decision(
     )
 
 
-def _queued(verification: Verification, plan: SendPlan, *, withheld: bool, now: Millis) -> Send:
+def _queued(verification: Verification, sending: Sending, *, withheld: bool, now: Millis) -> Send:
+    plan = sending.plan
+    leased = bool(sending.lease) and not withheld
     return Send(
-        send_id=plan.send_id,
+        send_id=send_id_of(verification.verification_id, verification.send_count),
         kind=SendKind.CODE,
         account_id=verification.account_id,
         application_id=verification.application_id,
@@ -184,11 +192,11 @@ def _queued(verification: Verification, plan: SendPlan, *, withheld: bool, now: 
         state=SendState.QUEUED,
         error_reason=SendError.NONE,
         provider_id="",
-        attempts=0,
+        attempts=int(leased),
         doubts=0,
         withheld=withheld,
         due_time=now,
-        lease_time=0,
+        lease_time=now + sending.lease if leased else 0,
         expire_time=verification.expire_time,
         notice="",
         recipient_sealed=b"",

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from watchword.core.ports import Millis
-from watchword.delivery.outbox import Send
+from watchword.delivery.outbox import Claim, Send
 from watchword.fraud.budget import AccountBudget
 from watchword.fraud.limits import GuessGuard, SendTimes
 from watchword.verification.checking import CheckCommand
@@ -20,11 +20,15 @@ class Snapshot(NamedTuple):
 
 
 class StartOutcome(NamedTuple):
-    """What a Start or Resend came to; `replayed` where the request id was known already."""
+    """What a Start or Resend came to; `replayed` where the request id was known already.
+
+    `claim` is the message that it queued leased (`Sending.lease`), None for any other.
+    """
 
     snapshot: Snapshot
     created: bool
     replayed: bool
+    claim: Claim | None = None
 
 
 class ResendCommand(NamedTuple):
@@ -170,6 +174,8 @@ class VerificationStore(Protocol):
     async def sweep(self, retention: Millis, limit: int) -> int:
         """Expire what is over and delete what is older than `retention`; returns rows touched.
 
-        Works in batches of at most `limit` rows so that other commands go on between.
+        Works in batches so that other commands go on between: `limit` rows expire, as many
+        are deleted for their age, and `STALE_LOOKS` times as many of each other kind are
+        looked at, so that what has grown stale goes in the end.
         """
         ...

@@ -1,6 +1,7 @@
 """`Outbox` on SQLite: the shared atomic commands over the writer's transactions."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from watchword.audit.leaf import LeafMaker
 from watchword.core.ports import Millis
@@ -45,11 +46,11 @@ class SqliteOutbox:
 
         return self._engine.look(query)
 
-    async def settle(self, result: Result, limits: PhoneLimits) -> Send | None:
-        """Record what came of an attempt."""
+    async def settle(self, results: Sequence[Result], limits: PhoneLimits) -> list[Send | None]:
+        """Record what came of attempts, all or none."""
         leaves = self._leaves
         return await self._engine.write(
-            lambda tx: outbox_commands.settle(SqliteRows(tx), leaves, result, limits)
+            lambda tx: outbox_commands.settle(SqliteRows(tx), leaves, results, limits)
         )
 
     async def receive(self, receipt: Receipt) -> Send | None:

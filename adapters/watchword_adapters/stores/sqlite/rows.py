@@ -9,9 +9,9 @@ from watchword.audit.leaf import Leaf
 from watchword.core.ports import DAY, Millis
 from watchword.delivery.outbox import Send
 from watchword.fraud.budget import AccountBudget
-from watchword.fraud.limits import KNOWN_BINDING_TTL, THIRTY_DAYS, GuessGuard, SendTimes
+from watchword.fraud.limits import GuessGuard, SendTimes
 from watchword.verification.model import Verification
-from watchword.verification.rows import StoredRequest
+from watchword.verification.rows import PhoneState, StaleKeys, StoredRequest, Swept
 from watchword_adapters.stores.sqlite.audit import append_leaf
 from watchword_adapters.stores.sqlite.columns import (
     SEND,
@@ -29,9 +29,9 @@ from watchword_adapters.stores.sqlite.columns import (
     verification_row,
 )
 from watchword_adapters.stores.sqlite.engine import Transaction
+from watchword_adapters.stores.sqlite.stale import delete_stale
 
 _REQUEST_TTL = DAY
-_SEND_TIMES_TTL = DAY
 
 VERIFICATION_BY_ID = f"SELECT {VERIFICATION} FROM verification WHERE verification_id = ?"
 _PENDING = (
@@ -62,7 +62,10 @@ _DELETE_NOTICES = (
     " AND state <> 'QUEUED' AND update_time < ? ORDER BY update_time LIMIT ?)"
 )
 _SEND_BY_ID = f"SELECT {SEND} FROM send WHERE send_id = ?"
-SENDS_OF_SUBJECT = f"SELECT {SEND} FROM send WHERE subject_id = ? ORDER BY send_id"
+# A verification's sends bear its name and two digits.
+_OF_VERIFICATION = "send_id > 'SE' || substr(?1, 3) AND send_id < 'SE' || substr(?1, 3) || 'g'"
+SENDS_OF_VERIFICATION = f"SELECT {SEND} FROM send WHERE {_OF_VERIFICATION} ORDER BY send_id"
+_DELETE_SENDS = f"DELETE FROM send WHERE {_OF_VERIFICATION}"
 _INSERT_SEND = f"INSERT INTO send ({SEND}) VALUES ({marks(SEND_WIDTH)})"
 _UPDATE_SEND = (
     "UPDATE send SET version = ?, carrier = ?, state = ?, error_reason = ?, provider_id = ?,"
@@ -82,12 +85,20 @@ _DUE_SENDS = (
     f"SELECT {SEND_OF_JOIN}, {VERIFICATION_OF_JOIN} FROM send s"
     " LEFT JOIN verification v ON v.verification_id = s.subject_id"
     " WHERE s.state = 'QUEUED' AND s.carrier = ? AND max(s.due_time, s.lease_time) <= ?"
-    " ORDER BY max(s.due_time, s.lease_time), s.subject_id, s.send_id LIMIT ?"
+    " ORDER BY max(s.due_time, s.lease_time), s.send_id LIMIT ?"
 )
 # Scalar subqueries are quicker than any list or union of keys.
 SEND_TIMES = (
     "SELECT (SELECT times FROM send_times WHERE key = ?),"
     " (SELECT times FROM send_times WHERE key = ?)"
+)
+# What is not there is NULL: the row itself always is.
+_PHONE_STATE = (
+    "SELECT (SELECT times FROM send_times WHERE key = ?),"
+    " (SELECT times FROM send_times WHERE key = ?), g.wrong, g.in_a_row, g.approved,"
+    " g.rebind_time, b.hour_start, b.hour_used, b.day_start, b.day_used, b.hour_cap, b.day_cap"
+    " FROM (SELECT 1) LEFT JOIN guess_guard g ON g.application_id = ? AND g.phone_index = ?"
+    " LEFT JOIN account_budget b ON b.account_id = ?"
 )
 _PUT_SEND_TIMES = "INSERT OR REPLACE INTO send_times (key, times, update_time) VALUES (?, ?, ?)"
 _DROP_SEND_TIMES = "DELETE FROM send_times WHERE key = ?"
@@ -118,30 +129,6 @@ _PUT_REQUEST = (
     " (scope, method, request_id, mac, object_id, outcome, create_time)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_DELETE_STALE_GUARDS = (
-    "DELETE FROM guess_guard WHERE (application_id, phone_index) IN"
-    " (SELECT application_id, phone_index FROM guess_guard"
-    " WHERE (approved = 0 OR in_a_row = 0)"
-    " AND update_time <= CASE approved WHEN 0 THEN ?1 ELSE ?2 END AND rebind_time <= ?3"
-    " AND update_time <= ?1 ORDER BY update_time LIMIT ?4)"
-)
-
-
-def _stale(table: str, keys: str, column: str) -> str:
-    return (
-        f"DELETE FROM {table} WHERE ({keys}) IN"
-        f" (SELECT {keys} FROM {table} WHERE {column} <= ? ORDER BY {column} LIMIT ?)"
-    )
-
-
-_STALE = (
-    (_stale("request", "scope, method, request_id", "create_time"), _REQUEST_TTL),
-    (_stale("send_times", "key", "update_time"), _SEND_TIMES_TTL),
-    (
-        _stale("approved_binding", "application_id, phone_index, binding_key", "approve_time"),
-        KNOWN_BINDING_TTL,
-    ),
-)
 
 
 def send_and_verification(
@@ -156,9 +143,9 @@ def send_and_verification(
     return send, None if row is None else verification_of(row)
 
 
-def _waited_longest(due: tuple[Send, Verification | None]) -> tuple[Millis, str, str]:
+def _waited_longest(due: tuple[Send, Verification | None]) -> tuple[Millis, str]:
     send = due[0]
-    return max(send.due_time, send.lease_time), send.subject_id, send.send_id
+    return max(send.due_time, send.lease_time), send.send_id
 
 
 class SqliteRows:
@@ -220,17 +207,13 @@ class SqliteRows:
     def delete_older(self, before: Millis, limit: int) -> int:
         """Delete terminal rows updated before that time, with their sends; ended notices too."""
         gone = self._execute(_DELETE_VERIFICATIONS, (before, limit)).fetchall()
-        self._db.executemany("DELETE FROM send WHERE subject_id = ?", gone)
+        self._db.executemany(_DELETE_SENDS, gone)
         notices = self._execute(_DELETE_NOTICES, (before, limit - len(gone))).rowcount
         return len(gone) + notices
 
-    def delete_stale(self, limit: int) -> int:
+    def delete_stale(self, after: StaleKeys, limit: int) -> Swept:
         """Delete request ids after 24 h, send times after a day, idle guards and bindings."""
-        now = self.now
-        count = sum(self._execute(sql, (now - ttl, limit)).rowcount for sql, ttl in _STALE)
-        never, approved = now - THIRTY_DAYS, now - KNOWN_BINDING_TTL
-        guards = self._execute(_DELETE_STALE_GUARDS, (never, approved, now, limit))
-        return count + guards.rowcount
+        return delete_stale(self._db, self.now, after, limit)
 
     def send(self, send_id: str) -> Send | None:
         """Return the send or None."""
@@ -239,7 +222,7 @@ class SqliteRows:
 
     def sends(self, subject_id: str) -> tuple[Send, ...]:
         """Return the sends of one verification, oldest first."""
-        return tuple(map(send_of, self._execute(SENDS_OF_SUBJECT, (subject_id,)).fetchall()))
+        return tuple(map(send_of, self._execute(SENDS_OF_VERIFICATION, (subject_id,)).fetchall()))
 
     def insert_send(self, row: Send) -> None:
         """Add the row."""
@@ -299,6 +282,19 @@ class SqliteRows:
         """Forget the send times of these keys."""
         for key in keys:
             self._execute(_DROP_SEND_TIMES, (key,))
+
+    def phone_state(self, row: Verification) -> PhoneState:
+        """Return what a send to the phone of `row` must keep to, in one read."""
+        phone = row.phone_index
+        keys = (phone, row.limits_index, row.application_id, phone, row.account_id)
+        found = self._execute(_PHONE_STATE, keys).fetchone()
+        in_account, in_all = found[:2]
+        return PhoneState(
+            account_sends=times_of(in_account) if in_account else (),
+            global_sends=times_of(in_all) if in_all else (),
+            guesses=GuessGuard() if found[2] is None else guard_of(found[2:6]),
+            budget=AccountBudget() if found[6] is None else AccountBudget._make(found[6:]),
+        )
 
     def guesses(self, application_id: str, phone_index: bytes) -> GuessGuard | None:
         """Return the guard or None where nothing ever happened."""

@@ -12,6 +12,7 @@ from watchword.fraud.limits import GuessGuard
 from watchword.verification import commands
 from watchword.verification.checking import CheckCommand
 from watchword.verification.model import State
+from watchword.verification.rows import FROM_THE_START, STALE_LOOKS
 from watchword.verification.starting import StartCommand
 from watchword.verification.store import (
     CancelCommand,
@@ -65,6 +66,7 @@ class SqliteVerificationStore:
         """Run on `engine`; `leaves` makes what goes into the audit log."""
         self._engine = engine
         self._leaves = leaves
+        self._swept = FROM_THE_START
 
     async def start(self, command: StartCommand) -> StartOutcome:
         """Begin or resend."""
@@ -143,7 +145,10 @@ class SqliteVerificationStore:
         write, leaves = self._engine.write, self._leaves
         expired = await write(lambda tx: commands.expire_overdue(SqliteRows(tx), leaves, limit))
         older = await write(lambda tx: SqliteRows(tx).delete_older(tx.now - retention, limit))
-        return expired + older + await write(lambda tx: SqliteRows(tx).delete_stale(limit))
+        after, looks = self._swept, STALE_LOOKS * limit
+        stale = await write(lambda tx: SqliteRows(tx).delete_stale(after, looks))
+        self._swept = stale.after
+        return expired + older + stale.deleted
 
     async def _expire(self, snapshots: Iterable[Snapshot]) -> None:
         def run(tx: Transaction) -> None:
@@ -166,7 +171,7 @@ def _snapshot_by_id(verification_id: str, now: Millis, db: sqlite3.Connection) -
 
 def _snapshot(db: sqlite3.Connection, row: Row, now: Millis) -> Snapshot:
     verification = verification_of(row)
-    sends = db.execute(sql.SENDS_OF_SUBJECT, (verification.verification_id,)).fetchall()
+    sends = db.execute(sql.SENDS_OF_VERIFICATION, (verification.verification_id,)).fetchall()
     return Snapshot(verification, tuple(map(send_of, sends)), now)
 
 

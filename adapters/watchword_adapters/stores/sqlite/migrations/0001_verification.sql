@@ -49,8 +49,9 @@ CREATE INDEX verification_ended ON verification (update_time) WHERE state <> 'PE
 CREATE INDEX verification_list ON verification (application_id, verification_id);
 CREATE INDEX verification_phone ON verification (application_id, phone_index, verification_id);
 
+-- A verification's sends are named after it and so stand together, in their order.
 CREATE TABLE send (
-    send_id TEXT NOT NULL UNIQUE,
+    send_id TEXT NOT NULL PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('CODE', 'NOTICE')),
     account_id TEXT NOT NULL,
     application_id TEXT NOT NULL,
@@ -74,12 +75,14 @@ CREATE TABLE send (
     create_time INTEGER NOT NULL,
     submit_time INTEGER NOT NULL,
     update_time INTEGER NOT NULL,
-    region_code TEXT NOT NULL,
-    PRIMARY KEY (subject_id, send_id)
+    region_code TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX send_due ON send (carrier, max(due_time, lease_time)) WHERE state = 'QUEUED';
 CREATE INDEX send_notice ON send (update_time) WHERE kind = 'NOTICE' AND state <> 'QUEUED';
+
+-- What follows is found by its key alone. What of it has grown stale is found by walking
+-- along the keys: an index by time would cost every command more than the walk.
 
 -- The times of recent sends, by account's or cross-account index of the phone.
 CREATE TABLE send_times (
@@ -87,8 +90,6 @@ CREATE TABLE send_times (
     times TEXT NOT NULL,
     update_time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX send_times_stale ON send_times (update_time);
 
 CREATE TABLE guess_guard (
     application_id TEXT NOT NULL,
@@ -101,9 +102,6 @@ CREATE TABLE guess_guard (
     PRIMARY KEY (application_id, phone_index)
 ) STRICT, WITHOUT ROWID;
 
--- Failures in a row after an approval are kept until a re-bind; all else grows idle.
-CREATE INDEX guess_guard_idle ON guess_guard (update_time) WHERE approved = 0 OR in_a_row = 0;
-
 CREATE TABLE approved_binding (
     application_id TEXT NOT NULL,
     phone_index BLOB NOT NULL,
@@ -111,8 +109,6 @@ CREATE TABLE approved_binding (
     approve_time INTEGER NOT NULL,
     PRIMARY KEY (application_id, phone_index, binding_key)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX approved_binding_stale ON approved_binding (approve_time);
 
 CREATE TABLE account_budget (
     account_id TEXT NOT NULL PRIMARY KEY,
@@ -134,8 +130,6 @@ CREATE TABLE request (
     create_time INTEGER NOT NULL,
     PRIMARY KEY (scope, method, request_id)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX request_stale ON request (create_time);
 
 -- One leaf for each change of an object, in the order of the commits.
 CREATE TABLE audit_leaf (
