@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from watchword.core.errors import InvalidArgument
+from watchword.core.errors import InvalidArgument, NotFound
+from watchword.core.ids import VerificationId, parse_verification_id
 from watchword.core.ports import Millis
 from watchword.core.secret import Secret
 from watchword.core.text import check_language_code, check_text
@@ -60,6 +61,14 @@ class CheckRequest(NamedTuple):
     binding: bytes
     request_id: str
     body: bytes
+
+
+def parse_id(verification_id: str) -> VerificationId:
+    """Return what a verification id says; a malformed one is `NotFound`, as an unknown one."""
+    parsed = parse_verification_id(verification_id)
+    if parsed is None:
+        raise NotFound("no such verification")
+    return parsed
 
 
 def check_start(request: StartRequest) -> None:

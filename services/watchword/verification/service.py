@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from watchword.core import codes
 from watchword.core.errors import (
     DomainError,
     FailedPrecondition,
@@ -13,13 +12,10 @@ from watchword.core.errors import (
     Reason,
     ResourceExhausted,
 )
-from watchword.core.ids import VerificationId, parse_verification_id
 from watchword.core.phone import PhoneNumber, is_fictitious, parse_phone
 from watchword.core.ports import SECOND, ChangeBus, Clock, Entropy
-from watchword.core.secret import Secret
 from watchword.delivery.carrier import Channel
 from watchword.delivery.router import Router
-from watchword.delivery.sealing import custom_code_mac
 from watchword.fraud.budget import AccountCaps
 from watchword.fraud.limits import PhoneLimits
 from watchword.tenancy.directory import Directory
@@ -31,6 +27,7 @@ from watchword.vault.index import BlindIndex
 from watchword.vault.keyring import KeyProvider
 from watchword.vault.signing import ReceiptSigner
 from watchword.verification.checking import CheckCommand
+from watchword.verification.comparing import compare
 from watchword.verification.draft import Drafter, check_allowed, check_sending, check_trial
 from watchword.verification.handover import HandOver
 from watchword.verification.keyed import KeyedValues
@@ -49,8 +46,8 @@ from watchword.verification.request import (
     check_code,
     check_scope_fields,
     check_start,
-    code_malformed,
     merged_policy,
+    parse_id,
 )
 from watchword.verification.starting import Sending, StartCommand
 from watchword.verification.store import (
@@ -174,7 +171,7 @@ class VerificationService:
     ) -> Snapshot:
         """End a pending verification. Raises `NotFound`, `FailedPrecondition`."""
         await self.application(caller)
-        _parse(verification_id)
+        parse_id(verification_id)
         return await self.store.cancel(
             CancelCommand(
                 verification_id=verification_id,
@@ -249,7 +246,7 @@ class VerificationService:
         return account
 
     async def _get(self, caller: Caller, verification_id: str) -> Snapshot:
-        _parse(verification_id)
+        parse_id(verification_id)
         return await self.store.get(verification_id, caller.account_id, caller.application_id)
 
     async def _start_command(
@@ -286,13 +283,13 @@ class VerificationService:
     async def _check_command(
         self, caller: Caller, verification_id: str, request: CheckRequest
     ) -> CheckCommand:
-        matches, custom_mac = await self._compare_in_memory(caller, verification_id, request.code)
+        compared = await compare(self.epochs, caller, verification_id, request.code)
         return CheckCommand(
             verification_id=verification_id,
             account_id=caller.account_id,
             application_id=caller.application_id,
-            matches=matches,
-            custom_mac=custom_mac,
+            matches=compared.matches,
+            custom_mac=compared.custom_mac,
             purpose=request.purpose,
             action_mac=self.keyed.action(caller.account_id, caller.application_id, request.action),
             binding_key=self.keyed.binding(
@@ -302,31 +299,6 @@ class VerificationService:
             limits=self.limits,
             request=self.request_key(caller, "Check", request.request_id, request.body),
         )
-
-    async def _compare_in_memory(
-        self, caller: Caller, verification_id: str, code: Secret[str]
-    ) -> tuple[int, bytes]:
-        """Return which generations the code would match, or its MAC as a fixed code.
-
-        Nothing is decided here: the store compares this with the row's own state.
-        """
-        parsed = _parse(verification_id)
-        text = code.reveal()
-        if not codes.is_code(text, parsed.length):
-            raise code_malformed()
-        if not parsed.fixed and not codes.MIN_LENGTH <= parsed.length <= codes.MAX_LENGTH:
-            raise NotFound("no such verification")
-        epoch_key = self.epochs.peek(caller.account_id, parsed.epoch)
-        if epoch_key is None:
-            epoch_key = await self.epochs.get(caller.account_id, parsed.epoch)
-        if epoch_key is None:
-            # The epoch is over and its key destroyed: nothing can match any more.
-            return 0, b""
-        if parsed.fixed:
-            return 0, custom_code_mac(epoch_key, verification_id, code)
-        key = codes.code_key(epoch_key, verification_id, caller.application_id)
-        generations = codes.GENERATIONS if parsed.renewable else 1
-        return codes.matching_generations(key, text, parsed.length, generations), b""
 
     async def _pending_id(self, caller: Caller, request: CheckRequest) -> str:
         phone = parse_phone(request.phone_number)
@@ -398,10 +370,3 @@ class VerificationService:
     def _refused(self, channel: Channel, region: str, refusal: DomainError) -> None:
         self.meter.start(channel, region, "refused")
         self.meter.limit_hit(refusal.reason)
-
-
-def _parse(verification_id: str) -> VerificationId:
-    parsed = parse_verification_id(verification_id)
-    if parsed is None:
-        raise NotFound("no such verification")
-    return parsed
