@@ -53,11 +53,13 @@ async def to_the_end(replies: AsyncIterator[object]) -> None:
 async def test_a_call_that_takes_too_long_is_ended_by_the_server(tmp_path: Path) -> None:
     limits = Limits(unary_deadline=50)
     async with running(tmp_path / "var", limits=limits) as live:
-        gated(live)
+        gate = gated(live)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await live.start()
         told = details(caught.value)
         assert (told.code, told.infos) == (grpc.StatusCode.DEADLINE_EXCEEDED, 1)
+        # A stop waits for what the store still does.
+        gate.open.set()
 
 
 async def test_an_effect_does_not_begin_without_time_to_end(tmp_path: Path) -> None:
