@@ -32,7 +32,9 @@ def claim(rows: Rows, leaves: LeafMaker, command: ClaimCommand) -> Claimed:
         after = outbox.claim(
             send,
             wanted=_wanted(send, verification),
-            may_repeat=bool(send.lease_time) and _charge_repeat(rows, send, verification, limits),
+            may_repeat=bool(send.lease_time)
+            and not send.doubts
+            and _charge_repeat(rows, send, verification, limits),
             now=rows.now,
             lease=lease,
         )
