@@ -9,7 +9,6 @@ _EXTRAS = {
         "orjson",
         "phonenumbers",
         "prometheus_client",
-        "uuid_utils",
         "uvloop",
     },
     "bench": {"hpack", "matplotlib"},

@@ -136,11 +136,6 @@ class Engine:
         """Return the store's time."""
         return self._clock.now()
 
-    @property
-    def reader(self) -> sqlite3.Connection:
-        """Return the read-only connection for point reads on the event loop's thread."""
-        return self._reader
-
     def look(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a short `query` at once on one snapshot; raises `Unavailable`."""
         if self._closed:
