@@ -27,9 +27,10 @@ from watchword_adapters.stores.sqlite.connection import Connect, open_reader, op
 T = TypeVar("T")
 
 _BATCH = 128
-# A batch of so many commands means load; the next one then waits for company (seconds).
-_BUSY = 4
-_LINGER = 0.005
+# After a commit the next batch waits until for so long (seconds) no command has come, but
+# at most for `_PATIENCE` such spells: a commit costs about as much as three commands.
+_LULL = 0.001
+_PATIENCE = 25
 _CAPACITY = 2_000
 _OVERLOAD_RETRY: Millis = 500
 _DEPENDENCY_RETRY: Millis = 1_000
@@ -312,7 +313,7 @@ class Engine:
         self._resolve(batch, outcomes)
         for object_id in dict.fromkeys(ids):
             self._bus.publish(object_id)
-        self._next(len(batch))
+        self._next()
 
     def _resolve(self, batch: list[_Job], outcomes: list[object]) -> None:
         for (_, future), outcome in zip(batch, outcomes, strict=True):
@@ -340,23 +341,25 @@ class Engine:
                 future.set_exception(_unavailable())
         self._next()
 
-    def _next(self, ended: int = 0) -> None:
-        """Begin the next batch, a moment later where the one that `ended` was large.
+    def _next(self) -> None:
+        """Begin the next batch once no more commands come, or end the run.
 
-        A commit costs much and one more command in it little: under load, what that
-        moment brings shares it.
+        A commit costs much and one more command in it little: what comes while the last
+        one's callers are answered shares it. Alone, a command has waited for nobody.
         """
         if self._queue:
-            loop = asyncio.get_running_loop()
-            if ended < _BUSY or len(self._queue) >= _BATCH // 2:
-                # Through the loop, so that callers and sockets come between two batches.
-                loop.call_soon(self._begin)
-            else:
-                loop.call_later(_LINGER, self._begin)
+            asyncio.get_running_loop().call_later(_LULL, self._gather, len(self._queue), 1)
             return
         self._running = False
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+
+    def _gather(self, before: int, spells: int) -> None:
+        waiting = len(self._queue)
+        if waiting == before or waiting >= _BATCH or spells >= _PATIENCE:
+            self._begin()
+        else:
+            asyncio.get_running_loop().call_later(_LULL, self._gather, waiting, spells + 1)
 
 
 def _commit(db: sqlite3.Connection) -> None:
