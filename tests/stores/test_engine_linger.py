@@ -81,4 +81,4 @@ async def test_a_command_alone_waits_for_nobody(
     """With a lull that never ends: only a first command may not wait for it."""
     monkeypatch.setattr(engine_module, "_LULL", 3600.0)
     async with asyncio.timeout(60):
-        await engine.write(lambda tx: tx.db.execute("INSERT INTO t VALUES (1)") and None)
+        assert await engine.write(lambda tx: tx.now) == FakeClock().now()
