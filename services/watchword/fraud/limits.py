@@ -59,7 +59,8 @@ SendTimes = tuple[Millis, ...]
 
 def recent(times: SendTimes, now: Millis, window: Millis) -> SendTimes:
     """Return the times inside the window that ends now; future times count as now."""
-    return tuple(min(t, now) for t in times if t > now - window)
+    # Most phones have none.
+    return tuple(min(t, now) for t in times if t > now - window) if times else ()
 
 
 def next_send_time(times: SendTimes, now: Millis, limits: PhoneLimits) -> tuple[Millis, Reason]:
