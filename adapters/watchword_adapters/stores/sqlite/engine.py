@@ -27,10 +27,10 @@ from watchword_adapters.stores.sqlite.connection import Connect, open_reader, op
 T = TypeVar("T")
 
 _BATCH = 128
-# After a commit the next batch waits until for so long (seconds) no command has come, but
-# at most for `_PATIENCE` such spells: a commit costs about as much as three commands.
+# After a commit the next batch waits until for so long no command has come and the loop had
+# nothing else to do, but not for ever (seconds): a commit costs as much as three commands.
 _LULL = 0.001
-_PATIENCE = 25
+_PATIENCE = 0.03
 _CAPACITY = 2_000
 _OVERLOAD_RETRY: Millis = 500
 _DEPENDENCY_RETRY: Millis = 1_000
@@ -348,18 +348,28 @@ class Engine:
         one's callers are answered shares it. Alone, a command has waited for nobody.
         """
         if self._queue:
-            asyncio.get_running_loop().call_later(_LULL, self._gather, len(self._queue), 1)
+            self._gather(perf_counter() + _PATIENCE)
             return
         self._running = False
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    def _gather(self, before: int, spells: int) -> None:
-        waiting = len(self._queue)
-        if waiting == before or waiting >= _BATCH or spells >= _PATIENCE:
+    def _gather(self, end: float) -> None:
+        """Begin after a lull, at `end` at the latest, or at once where the batch is full."""
+        now, waiting = perf_counter(), len(self._queue)
+
+        def after() -> None:
+            # A late timer says that the loop is busy, perhaps with the next commands.
+            busy = perf_counter() > now + 2 * _LULL
+            if busy or len(self._queue) > waiting:
+                self._gather(end)
+            else:
+                self._begin()
+
+        if waiting >= _BATCH or now >= end:
             self._begin()
         else:
-            asyncio.get_running_loop().call_later(_LULL, self._gather, waiting, spells + 1)
+            asyncio.get_running_loop().call_later(_LULL, after)
 
 
 def _commit(db: sqlite3.Connection) -> None:
