@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from watchword.account.store import AccountStore
 from watchword.config import Config, ConfigError
@@ -37,9 +37,17 @@ class Stores(Protocol):
 class StoresAdapter(Protocol):
     """What an entry point of the group `watchword.stores` names."""
 
+    def place(self, settings: Mapping[str, object]) -> Any:  # noqa: ANN401 - the adapter's own
+        """Return what `open` takes: where the store is, from the configuration's section.
+
+        Raises `ValueError` with one line, which holds no password.
+        """
+        ...
+
     async def open(
         self,
-        path: Path,
+        place: Any,  # noqa: ANN401
+        /,
         *,
         world: str,
         clock: Clock,
@@ -78,6 +86,34 @@ class CarrierAdapter(Protocol):
 def stores_adapter(kind: str) -> StoresAdapter:
     """Return the store adapter of that name. Raises `ConfigError`."""
     return cast("StoresAdapter", _load("watchword.stores", kind, "store.kind"))
+
+
+async def open_stores(
+    config: Config,
+    *,
+    clock: Clock,
+    bus: ChangeBus,
+    provider: KeyProvider,
+    create: bool,
+    entropy: Entropy,
+    meter: StoreMeter | None = None,
+) -> Stores:
+    """Open the configured store. Raises `ConfigError`, or the adapter's own refusal."""
+    adapter = stores_adapter(config.store.kind)
+    try:
+        place = adapter.place(config.store.settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return await adapter.open(
+        place,
+        world=config.world,
+        clock=clock,
+        bus=bus,
+        provider=provider,
+        create=create,
+        entropy=entropy,
+        meter=meter,
+    )
 
 
 def keys_adapter(kind: str) -> KeysAdapter:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -45,6 +46,11 @@ class SqliteStores:
         self.account = SqliteAccountStore(engine, leaves, clock)
         self.tenancy = self.account
         self._engine = engine
+
+    @staticmethod
+    def place(settings: Mapping[str, object]) -> Path:
+        """Return the path that the configuration's section names."""
+        return Path(str(settings["path"]))
 
     @classmethod
     async def open(
