@@ -18,6 +18,13 @@ class TenancyReader(Protocol):
     Returns None for what does not exist. Raises `Unavailable` where the store is down.
     """
 
+    def trusted(self) -> bool:
+        """Tell whether what was read, and not told as changed since, still holds.
+
+        MUST be false where another replica may have changed it over 5 s ago unnoticed.
+        """
+        ...
+
     async def account(self, account_id: str) -> Account | None:
         """Return the account."""
         ...
@@ -42,8 +49,10 @@ class TenancyReader(Protocol):
 class Directory:
     """Caches what a `TenancyReader` reads; `forget` is called after each commit that changes it.
 
-    Absent objects are not cached, so that guessing ids cannot fill the memory. Beyond
-    `capacity` entries the cache starts anew.
+    What the reader no longer trusts is read again: a database that is away then shows as
+    `Unavailable`, never as a revoked credential that still serves. Absent objects are not
+    cached, so that guessing ids cannot fill the memory. Beyond `capacity` entries the cache
+    starts anew.
     """
 
     def __init__(self, reader: TenancyReader, capacity: int = 10_000) -> None:
@@ -61,28 +70,28 @@ class Directory:
     async def account(self, account_id: str) -> Account | None:
         """Return the account or None."""
         cached = self._cache.get(account_id)
-        if isinstance(cached, Account):
+        if isinstance(cached, Account) and self._reader.trusted():
             return cached
         return await self._load(account_id, self._reader.account)
 
     async def application(self, application_id: str) -> Application | None:
         """Return the application or None."""
         cached = self._cache.get(application_id)
-        if isinstance(cached, Application):
+        if isinstance(cached, Application) and self._reader.trusted():
             return cached
         return await self._load(application_id, self._reader.application)
 
     async def application_by_spiffe(self, spiffe_id: str) -> Application | None:
         """Return the application that the certificate's SPIFFE id is mapped to, or None."""
         cached = self._cache.get(spiffe_id)
-        if isinstance(cached, Application):
+        if isinstance(cached, Application) and self._reader.trusted():
             return cached
         return await self._load(spiffe_id, self._reader.application_by_spiffe)
 
     async def credential(self, credential_id: str) -> Credential | None:
         """Return the credential or None."""
         cached = self._cache.get(credential_id)
-        if isinstance(cached, Credential):
+        if isinstance(cached, Credential) and self._reader.trusted():
             return cached
         return await self._load(credential_id, self._reader.credential)
 

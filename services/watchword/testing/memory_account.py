@@ -219,6 +219,10 @@ class MemoryAccountStore:
 
         self._write(add)
 
+    def trusted(self) -> bool:
+        """Tell whether what was read still holds: no other process writes here."""
+        return True
+
     async def account(self, account_id: str) -> Account | None:
         """Return the account."""
         return self._rows().account(account_id)
