@@ -32,9 +32,11 @@ class TestMemory(AccountStoreContract):
     def bench(self) -> AccountBench:
         clock, bus = FakeClock(), RecordingBus()
         store = MemoryAccountStore(clock, bus, LeafMaker(MemoryKeyProvider()))
-        return AccountBench(
-            store, clock, lambda: list(bus.published), lambda: list(store.tables.leaves)
-        )
+
+        async def leaves() -> list[Leaf]:
+            return list(store.tables.leaves)
+
+        return AccountBench(store, clock, lambda: list(bus.published), leaves)
 
 
 class TestSqlite(AccountStoreContract):
@@ -83,7 +85,7 @@ class TestSqlite(AccountStoreContract):
         db.close()
 
 
-def _leaves(path: Path) -> list[Leaf]:
+async def _leaves(path: Path) -> list[Leaf]:
     db = sqlite3.connect(path)
     columns = "account_id, object_id, version, kind, time, mac, commitment"
     rows = [Leaf._make(row) for row in db.execute(f"SELECT {columns} FROM audit_leaf ORDER BY seq")]

@@ -6,7 +6,7 @@ another there are neither deadlocks nor counts that two of them took at once.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from watchword.account import commands
 from watchword.account.model import AccountPatch, ApplicationPatch, Lifetime, RequestKey
@@ -23,11 +23,13 @@ from watchword_adapters.stores.postgresql.account_rows import (
     storable,
 )
 from watchword_adapters.stores.postgresql.account_sql import Write
-from watchword_adapters.stores.postgresql.calls import in_transaction, unavailable
+from watchword_adapters.stores.postgresql.calls import (
+    Connection,
+    Pool,
+    in_transaction,
+    unavailable,
+)
 from watchword_adapters.stores.postgresql.tenancy import PostgresTenancy, TenancyWatch
-
-if TYPE_CHECKING:
-    from watchword_adapters.stores.postgresql.calls import Connection, Pool
 
 T = TypeVar("T")
 
@@ -41,9 +43,7 @@ _COUNT_UP = "UPDATE watchword.tenancy SET revision = revision + 1"
 class PostgresAccountStore(PostgresTenancy):
     """An `AccountStore` over a pool; see the port for what each method does."""
 
-    def __init__(
-        self, pool: "Pool", leaves: LeafMaker, bus: ChangeBus, watch: TenancyWatch
-    ) -> None:
+    def __init__(self, pool: Pool, leaves: LeafMaker, bus: ChangeBus, watch: TenancyWatch) -> None:
         """Work through `pool`; `bus` is told after each commit."""
         super().__init__(pool, watch)
         self._leaves = leaves
@@ -167,7 +167,7 @@ class PostgresAccountStore(PostgresTenancy):
                 *(query.after or UsageCell(-1, "", "", "")),
                 query.limit,
             ),
-            lambda row: UsageRow(UsageCell(*row.values()[:4]), UsageCount(*row.values()[4:])),
+            lambda row: UsageRow(UsageCell(*row[:4]), UsageCount(*row[4:])),
         )
 
     async def _run(self, command: Callable[..., T], *arguments: object) -> T:
@@ -188,7 +188,7 @@ class PostgresAccountStore(PostgresTenancy):
             return [make(row) for row in await self._pool.fetch(statement, *values)]
 
 
-async def _attempt(db: "Connection", command: Callable[[AccountRows], T]) -> tuple[T, list[str]]:
+async def _attempt(db: Connection, command: Callable[[AccountRows], T]) -> tuple[T, list[str]]:
     """Run the command, answering what it asks, and write; return its outcome and the ids."""
     await db.execute(_LOCK)
     now = await db.fetchval(_NOW)
@@ -208,6 +208,6 @@ async def _attempt(db: "Connection", command: Callable[[AccountRows], T]) -> tup
         return outcome, rows.ids
 
 
-async def _write(db: "Connection", writes: Iterable[Write]) -> None:
+async def _write(db: Connection, writes: Iterable[Write]) -> None:
     for statement, values in writes:
         await db.execute(statement, *values)

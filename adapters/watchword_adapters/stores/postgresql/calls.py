@@ -4,18 +4,16 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 
 from watchword.core.errors import Unavailable
 from watchword.core.ports import Millis
 
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-    Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+# asyncpg's classes take no parameters when the program runs.
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 T = TypeVar("T")
 
@@ -37,7 +35,7 @@ def unavailable(text: str = "the store cannot serve now") -> Iterator[None]:
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None
 
 
-async def in_transaction(pool: "Pool", work: "Callable[[Connection], Awaitable[T]]") -> T:
+async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Run `work` in one transaction; return once it is durable.
 
     `work` runs again, three times at most, where the server undid it for another's sake,
@@ -54,6 +52,6 @@ async def in_transaction(pool: "Pool", work: "Callable[[Connection], Awaitable[T
         return await _once(pool, work)
 
 
-async def _once(pool: "Pool", work: "Callable[[Connection], Awaitable[T]]") -> T:
+async def _once(pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
     async with pool.acquire() as connection, connection.transaction():
         return await work(connection)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from watchword.core.errors import Unavailable
 from watchword.core.ports import ChangeBus
@@ -12,11 +11,8 @@ from watchword.tenancy.directory import TENANCY_TOPIC
 from watchword.tenancy.model import Account, Application, Credential, TestNumber
 from watchword_adapters.stores.postgresql import account_sql as sql
 from watchword_adapters.stores.postgresql.account_rows import storable
-from watchword_adapters.stores.postgresql.calls import unavailable
-
-if TYPE_CHECKING:
-    from watchword_adapters.stores.postgresql.account_sql import Row
-    from watchword_adapters.stores.postgresql.calls import Pool
+from watchword_adapters.stores.postgresql.account_sql import Row
+from watchword_adapters.stores.postgresql.calls import Pool, unavailable
 
 REVISION = "SELECT revision FROM watchword.tenancy"
 """Reads what counts every change of the tenancy."""
@@ -33,7 +29,7 @@ class TenancyWatch:
 
     def __init__(
         self,
-        pool: "Pool",
+        pool: Pool,
         bus: ChangeBus,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -78,7 +74,7 @@ class TenancyWatch:
 class PostgresTenancy:
     """A `TenancyReader` over a pool."""
 
-    def __init__(self, pool: "Pool", watch: TenancyWatch) -> None:
+    def __init__(self, pool: Pool, watch: TenancyWatch) -> None:
         """Read through `pool`; `watch` says how long what was read may be kept."""
         self._pool = pool
         self._watch = watch
@@ -118,7 +114,7 @@ class PostgresTenancy:
         )
         return None if row is None else sql.to_test_number(row)
 
-    async def _row(self, statement: str, *values: object) -> "Row | None":
+    async def _row(self, statement: str, *values: object) -> Row | None:
         if not storable(values):
             return None
         with unavailable():
