@@ -1,7 +1,7 @@
 """The account tables: what is read and written, and how rows become objects and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import asyncpg
 
@@ -18,7 +18,7 @@ from watchword.tenancy.model import (
     TestNumber,
 )
 
-Row: TypeAlias = "asyncpg.Record"
+Row = asyncpg.Record
 Write = tuple[str, Sequence[Any]]
 """A statement and its arguments."""
 
