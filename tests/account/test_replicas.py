@@ -262,3 +262,15 @@ async def test_what_the_server_undid_is_tried_three_times_more(
     assert tries == min(failures + 1, 4)
     after = await two[0].pool.fetchval("SELECT revision FROM watchword.tenancy")
     assert after - before == (100 if served else 0)
+
+
+async def test_a_call_that_waits_for_long_is_given_up_and_leaves_its_connection(two: Two) -> None:
+    async def work(db: Connection) -> None:
+        await db.execute("UPDATE watchword.tenancy SET revision = revision + 1")
+
+    first, second = two
+    async with first.pool.acquire() as db, db.transaction():
+        await work(db)
+        with pytest.raises(Unavailable):
+            await in_transaction(second.pool, work, patience=0.1)
+    await in_transaction(second.pool, work)

@@ -26,8 +26,8 @@ from watchword_adapters.stores.postgresql.account_sql import Write
 from watchword_adapters.stores.postgresql.calls import (
     Connection,
     Pool,
+    connected,
     in_transaction,
-    unavailable,
 )
 from watchword_adapters.stores.postgresql.tenancy import PostgresTenancy, TenancyWatch
 
@@ -184,8 +184,8 @@ class PostgresAccountStore(PostgresTenancy):
     ) -> list[T]:
         if not storable(values):
             return []
-        with unavailable():
-            return [make(row) for row in await self._pool.fetch(statement, *values)]
+        async with connected(self._pool) as db:
+            return [make(row) for row in await db.fetch(statement, *values)]
 
 
 async def _attempt(db: Connection, command: Callable[[AccountRows], T]) -> tuple[T, list[str]]:

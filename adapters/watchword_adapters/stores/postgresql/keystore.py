@@ -8,7 +8,7 @@ from watchword.core.errors import Unavailable
 from watchword.core.keys import KEY_BYTES, KeyProvider
 from watchword.core.ports import Entropy, Millis
 from watchword.vault.envelope import aad, unwrap, wrap, wrapped_version
-from watchword_adapters.stores.postgresql.calls import Pool, unavailable
+from watchword_adapters.stores.postgresql.calls import Connection, Pool, connected
 
 FORMAT = 1
 _CREATE = f"""
@@ -63,15 +63,15 @@ class PostgresKeyStore:
         A missing schema is otherwise an error: its keys would be lost, not new. Raises
         `KeyStoreRefused`, and `Unavailable` where the database does not answer.
         """
-        with unavailable(_TEXT):
-            there = await self._pool.fetchval(_THERE)
+        async with connected(self._pool, _TEXT) as db:
+            there = await db.fetchval(_THERE)
             if not there and not create:
                 raise KeyStoreRefused(
                     "the schema watchword_keys is missing: restore it from its backup"
                 )
             if not there:
-                await self._pool.execute(_CREATE)
-            version = await self._pool.fetchval(_FORMAT)
+                await db.execute(_CREATE)
+            version = await db.fetchval(_FORMAT)
         if version != FORMAT:
             raise KeyStoreRefused(
                 "the format of watchword_keys is not one that this version knows:"
@@ -93,8 +93,8 @@ class PostgresKeyStore:
 
     async def get(self, name: str) -> bytes | None:
         """Return the key of that name, or None where it never was or is destroyed."""
-        with unavailable(_TEXT):
-            wrapped: bytes | None = await self._pool.fetchval(_GET, name)
+        async with connected(self._pool, _TEXT) as db:
+            wrapped: bytes | None = await db.fetchval(_GET, name)
         return None if wrapped is None else unwrap(self._provider, wrapped, _place(name))
 
     async def destroy(self, name: str) -> None:
@@ -107,21 +107,22 @@ class PostgresKeyStore:
 
     async def _add(self, name: str, wrapped: bytes, expire_time: Millis | None) -> bool:
         values = (name, wrapped_version(wrapped), wrapped, expire_time)
-        with unavailable(_TEXT):
-            return await self._pool.fetchval(_ADD, *values) is not None
+        async with connected(self._pool, _TEXT) as db:
+            return await db.fetchval(_ADD, *values) is not None
 
     async def _delete(self, statement: str, value: str | int) -> int:
-        with unavailable(_TEXT):
-            deleted = len(await self._pool.fetch(statement, value))
+        async with connected(self._pool, _TEXT) as db:
+            deleted = len(await db.fetch(statement, value))
             if deleted or not self._forgotten:
                 self._forgotten = False
-                self._forgotten = await self._forget()
+                self._forgotten = await _forget(db)
         return deleted
 
-    async def _forget(self) -> bool:
-        before = await self._pool.fetchval(_FILE)
-        await self._pool.execute(_FORGET)
-        return bool(before != await self._pool.fetchval(_FILE))
+
+async def _forget(db: Connection) -> bool:
+    before = await db.fetchval(_FILE)
+    await db.execute(_FORGET)
+    return bool(before != await db.fetchval(_FILE))
 
 
 def _place(name: str) -> bytes:

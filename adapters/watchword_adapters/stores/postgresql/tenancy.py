@@ -12,7 +12,7 @@ from watchword.tenancy.model import Account, Application, Credential, TestNumber
 from watchword_adapters.stores.postgresql import account_sql as sql
 from watchword_adapters.stores.postgresql.account_rows import storable
 from watchword_adapters.stores.postgresql.account_sql import Row
-from watchword_adapters.stores.postgresql.calls import Pool, unavailable
+from watchword_adapters.stores.postgresql.calls import Pool, connected
 
 REVISION = "SELECT revision FROM watchword.tenancy"
 """Reads what counts every change of the tenancy."""
@@ -21,7 +21,7 @@ REVISION = "SELECT revision FROM watchword.tenancy"
 # the database last confirmed it, and the rest is for the change to travel in the process.
 _TRUST_SECONDS = 4.0
 _POLL_SECONDS = 1.0
-_TIMEOUT_SECONDS = 2.0
+_PATIENCE_SECONDS = 2.0
 
 
 class TenancyWatch:
@@ -50,9 +50,8 @@ class TenancyWatch:
     async def look(self) -> None:
         """Ask once. Raises `Unavailable` where the database does not answer in time."""
         asked = self._monotonic()
-        with unavailable():
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                revision = await self._pool.fetchval(REVISION)
+        async with connected(self._pool, patience=_PATIENCE_SECONDS) as db:
+            revision = await db.fetchval(REVISION)
         self.noticed(int(revision), asked)
 
     def noticed(self, revision: int, asked: float) -> None:
@@ -117,5 +116,5 @@ class PostgresTenancy:
     async def _row(self, statement: str, *values: object) -> Row | None:
         if not storable(values):
             return None
-        with unavailable():
-            return await self._pool.fetchrow(statement, *values)
+        async with connected(self._pool) as db:
+            return await db.fetchrow(statement, *values)
