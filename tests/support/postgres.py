@@ -12,7 +12,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -43,6 +42,13 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "timezone": "UTC",
 }
+# Runs the program beside a watcher, which stops it at our word, and at the end of the pipe,
+# when these tests were killed; then it takes the directory away as well.
+_WATCHED = """
+exec 3<&0
+(read -r _ <&3; told=$?; kill -INT $$; [ $told = 0 ] || { sleep 2; rm -rf "$0"; }) &
+exec "$@" 3<&- </dev/null
+"""
 
 
 class Server:
@@ -93,7 +99,7 @@ class OwnServer(Server):
     """A server of our own; it stops when this process does, however that ends."""
 
     def __init__(self, programs: Path, directory: Path, user: str | None) -> None:
-        self._programs, self._directory, self._user = programs, directory, user
+        self._programs, self.directory, self._user = programs, directory, user
         self._process: subprocess.Popen[bytes] | None = None
         self._password = secrets.token_hex(16)
         self._port = _free_port()
@@ -103,7 +109,7 @@ class OwnServer(Server):
 
     def init(self) -> None:
         """Make the cluster."""
-        secret = self._directory / "password"
+        secret = self.directory / "password"
         secret.write_text(self._password)
         if self._user:
             shutil.chown(secret, self._user)
@@ -117,11 +123,9 @@ class OwnServer(Server):
         """Start it on the port it always has; returns once it takes connections."""
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
         command += [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        # A watcher stops PostgreSQL when our end of the pipe closes: by a kill of ours, too.
-        script = 'exec 3<&0; (read -r _ <&3; kill -INT $$) & exec "$@" 3<&- </dev/null'
-        with (self._directory / "log").open("ab") as log:
+        with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", script, "sh", *command],
+                ["/bin/sh", "-c", _WATCHED, str(self.directory), *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -139,20 +143,19 @@ class OwnServer(Server):
 
     def stop(self) -> None:
         """Stop it at once, cleanly."""
-        if self._process and self._process.stdin:
-            self._process.stdin.close()
-            self._process.wait(_PATIENCE)
+        if self._process:
+            self._process.communicate(b"stop\n", _PATIENCE)
         self._process = None
 
     @property
     def _data(self) -> Path:
-        return self._directory / "data"
+        return self.directory / "data"
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + _PATIENCE
         while not self._ready(process.pid):
             if time.monotonic() > end or process.poll() is not None:
-                raise RuntimeError((self._directory / "log").read_text())
+                raise RuntimeError((self.directory / "log").read_text())
             time.sleep(0.02)
 
     def _ready(self, pid: int) -> bool:
@@ -269,9 +272,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-if __name__ == "__main__":
-    with postgres_server() as running:
-        sys.stdout.write(f"{running.dsn('postgres')}\n")
-        sys.stdin.read()
