@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from watchword.cli.config import masked
 from watchword.config import (
     Carriers,
     Config,
@@ -166,6 +167,14 @@ def test_a_wrong_store_is_told_without_its_value(
 )
 def test_no_password_is_shown(dsn: str, shown: str) -> None:
     assert without_password(dsn) == shown
+
+
+def test_config_show_masks_every_dsn() -> None:
+    config = Config(store=Store("postgresql", dsn=DSN, keys_dsn=DSN, dsn_file="named"))
+    shown = masked(config)["store"]
+    assert "s3cret" not in str(shown)
+    assert shown["dsn"] == shown["keys_dsn"] == "postgresql://watchword@db.example:5432/watchword"
+    assert shown["dsn_file"] == "named"
 
 
 @pytest.mark.parametrize(
