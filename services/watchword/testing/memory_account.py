@@ -219,9 +219,9 @@ class MemoryAccountStore:
 
         self._write(add)
 
-    def trusted(self) -> bool:
-        """Tell whether what was read still holds: no other process writes here."""
-        return True
+    def revision(self) -> int:
+        """Return a number that stays: no other process writes here."""
+        return 0
 
     async def account(self, account_id: str) -> Account | None:
         """Return the account."""

@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 2.0
 
 
 class TenancyWatch:
-    """Asks for the tenancy's revision and tells the change bus where it has moved."""
+    """Asks for the tenancy's revision, and tells the change bus where it has moved."""
 
     def __init__(
         self,
@@ -43,9 +43,10 @@ class TenancyWatch:
         self._revision: int | None = None
         self._confirmed = float("-inf")
 
-    def trusted(self) -> bool:
-        """Tell whether every change made up to 4 s ago has been noticed."""
-        return self._monotonic() - self._confirmed <= _TRUST_SECONDS
+    def revision(self) -> int | None:
+        """Return the revision, or None where a change made 4 s ago may not be in it."""
+        trusted = self._monotonic() - self._confirmed <= _TRUST_SECONDS
+        return self._revision if trusted else None
 
     async def look(self) -> None:
         """Ask once. Raises `Unavailable` where the database does not answer in time."""
@@ -64,7 +65,7 @@ class TenancyWatch:
     async def run(self) -> None:
         """Look once a second, for ever; a database that is away makes it try again."""
         while True:
-            # `trusted` says it once it matters.
+            # `revision` says it once it matters.
             with contextlib.suppress(Unavailable):
                 await self.look()
             await self._wait(_POLL_SECONDS)
@@ -78,9 +79,9 @@ class PostgresTenancy:
         self._pool = pool
         self._watch = watch
 
-    def trusted(self) -> bool:
-        """Tell whether what was read, and not told as changed, still holds."""
-        return self._watch.trusted()
+    def revision(self) -> int | None:
+        """Return the tenancy's revision, or None where it is not known."""
+        return self._watch.revision()
 
     async def account(self, account_id: str) -> Account | None:
         """Return the account."""

@@ -114,9 +114,9 @@ class SqliteAccountStore:
 
         await self._engine.write(add)
 
-    def trusted(self) -> bool:
-        """Tell whether what was read still holds: no other process writes here."""
-        return True
+    def revision(self) -> int:
+        """Return a number that stays: no other process writes here."""
+        return 0
 
     async def account(self, account_id: str) -> Account | None:
         """Return the account."""
