@@ -172,10 +172,10 @@ class OwnServer(Server):
 
     def _ready(self, pid: int) -> bool:
         # The first line is the postmaster's id, the eighth what state it is in; a file that
-        # a killed one left has another's.
+        # a killed one left has another's, and one that is being written has fewer lines.
         with contextlib.suppress(FileNotFoundError):
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-            return lines[0] == str(pid) and [line.strip() for line in lines[7:8]] == ["ready"]
+            lines = (self._data / "postmaster.pid").read_text().split("\n")
+            return [line.strip() for line in (lines[0], *lines[7:8])] == [str(pid), "ready"]
         return False
 
 
@@ -215,8 +215,8 @@ def own_server(programs: Path) -> Iterator[OwnServer]:
             programs = _reachable(programs, directory)
         server = OwnServer(programs, directory, user)
         server.init()
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()
