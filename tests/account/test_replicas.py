@@ -274,3 +274,19 @@ async def test_a_call_that_waits_for_long_is_given_up_and_leaves_its_connection(
         with pytest.raises(Unavailable):
             await in_transaction(second.pool, work, patience=0.1)
     await in_transaction(second.pool, work)
+
+
+async def test_a_commit_is_durable_whatever_the_role_says(two: Two) -> None:
+    pool = two[0].pool
+
+    async def setting(db: Connection) -> object:
+        return await db.fetchval("SHOW synchronous_commit")
+
+    async with pool.acquire() as db:
+        role = await db.fetchval("SELECT quote_ident(current_user)")
+        database = await db.fetchval("SELECT quote_ident(current_database())")
+        for value, expected in (("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")):
+            change = f"ALTER ROLE {role} IN DATABASE {database} SET synchronous_commit"
+            await db.execute(f"{change} = {value}")
+            await pool.expire_connections()
+            assert await in_transaction(pool, setting) == expected

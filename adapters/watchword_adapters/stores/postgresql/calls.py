@@ -25,6 +25,10 @@ _PAUSE_SECONDS = 0.02
 _RETRY_AFTER: Millis = 1_000
 # Both mean that the server has undone everything.
 _UNDONE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', true)"
+    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
 # What a server that cannot serve, or a way to it that is cut, raises here.
 _FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -48,15 +52,18 @@ async def connected(
 
 
 async def in_transaction(
-    pool: Pool, work: Callable[[Connection], Awaitable[T]], patience: float = PATIENCE_SECONDS
+    pool: Pool,
+    work: Callable[[Connection], Awaitable[T]],
+    text: str = "the store cannot serve now",
+    patience: float = PATIENCE_SECONDS,
 ) -> T:
-    """Run `work` in one transaction; return once it is durable.
+    """Run `work` in one transaction; return once it is durable, whatever the role's settings.
 
     `work` runs again, three times at most, where the server undid it for another's sake,
     so it must have no effect but on its transaction. Raises `Unavailable`; after a commit
     whose answer was lost, what was done is unknown.
     """
-    async with connected(pool, patience=patience) as connection:
+    async with connected(pool, text, patience) as connection:
         for attempt in range(_RETRIES):
             try:
                 return await _once(connection, work)
@@ -69,4 +76,5 @@ async def in_transaction(
 
 async def _once(connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
     async with connection.transaction():
+        await connection.execute(_DURABLE)
         return await work(connection)

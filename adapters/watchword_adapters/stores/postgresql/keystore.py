@@ -8,7 +8,12 @@ from watchword.core.errors import Unavailable
 from watchword.core.keys import KEY_BYTES, KeyProvider
 from watchword.core.ports import Entropy, Millis
 from watchword.vault.envelope import aad, unwrap, wrap, wrapped_version
-from watchword_adapters.stores.postgresql.calls import Connection, Pool, connected
+from watchword_adapters.stores.postgresql.calls import (
+    Connection,
+    Pool,
+    connected,
+    in_transaction,
+)
 
 FORMAT = 1
 _CREATE = f"""
@@ -107,16 +112,16 @@ class PostgresKeyStore:
 
     async def _add(self, name: str, wrapped: bytes, expire_time: Millis | None) -> bool:
         values = (name, wrapped_version(wrapped), wrapped, expire_time)
-        async with connected(self._pool, _TEXT) as db:
-            return await db.fetchval(_ADD, *values) is not None
+        added = await in_transaction(self._pool, lambda db: db.fetchval(_ADD, *values), _TEXT)
+        return added is not None
 
     async def _delete(self, statement: str, value: str | int) -> int:
-        async with connected(self._pool, _TEXT) as db:
-            deleted = len(await db.fetch(statement, value))
-            if deleted or not self._forgotten:
-                self._forgotten = False
+        rows = await in_transaction(self._pool, lambda db: db.fetch(statement, value), _TEXT)
+        if rows or not self._forgotten:
+            self._forgotten = False
+            async with connected(self._pool, _TEXT) as db:
                 self._forgotten = await _forget(db)
-        return deleted
+        return len(rows)
 
 
 async def _forget(db: Connection) -> bool:
