@@ -15,6 +15,7 @@ from watchword.core.ports import Millis
 # asyncpg's classes take no parameters when the program runs.
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | Connection"
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 3.0

@@ -1,0 +1,47 @@
+"""A migrated database for each test, and stores that are open on it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from tests.support import postgres
+
+from watchword.core.ports import ChangeBus, Clock
+from watchword.testing.bus import RecordingBus
+from watchword.testing.clock import FakeClock
+from watchword.testing.keys import MemoryKeyProvider
+from watchword_adapters.stores.postgresql import PostgresStores
+from watchword_adapters.stores.postgresql.connection import Place
+
+OpenStores = Callable[..., AbstractAsyncContextManager[PostgresStores]]
+
+
+@asynccontextmanager
+async def opened(
+    dsn: str, *, clock: Clock | None = None, bus: ChangeBus | None = None, create: bool = False
+) -> AsyncIterator[PostgresStores]:
+    stores = await PostgresStores.open(
+        Place(dsn, pool=4),
+        world="dev",
+        clock=clock or FakeClock(),
+        bus=bus or RecordingBus(),
+        provider=MemoryKeyProvider(),
+        create=create,
+    )
+    try:
+        yield stores
+    finally:
+        await stores.close()
+
+
+async def migrate(dsn: str) -> None:
+    """Make a store in an empty database."""
+    async with opened(dsn, create=True):
+        pass
+
+
+@pytest.fixture
+async def dsn(postgres_server: postgres.Server) -> AsyncIterator[str]:
+    """A dev store of the test's own."""
+    async with postgres.fresh_database(postgres_server, migrate) as made:
+        yield made
