@@ -1,8 +1,9 @@
 """A migrated database for each test, and stores that are open on it."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 from tests.support import postgres
 
@@ -13,7 +14,16 @@ from watchword.testing.keys import MemoryKeyProvider
 from watchword_adapters.stores.postgresql import PostgresStores
 from watchword_adapters.stores.postgresql.connection import Place
 
-OpenStores = Callable[..., AbstractAsyncContextManager[PostgresStores]]
+TABLES = (
+    "verification",
+    "send",
+    "send_times",
+    "guess_guard",
+    "approved_binding",
+    "account_budget",
+    "request",
+    "audit_leaf",
+)
 
 
 @asynccontextmanager
@@ -38,6 +48,13 @@ async def migrate(dsn: str) -> None:
     """Make a store in an empty database."""
     async with opened(dsn, create=True):
         pass
+
+
+async def empty(dsn: str) -> None:
+    """Take every row out of a store, and leave the store."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"TRUNCATE {', '.join(f'watchword.{name}' for name in TABLES)}")
+    await connection.close()
 
 
 @pytest.fixture
