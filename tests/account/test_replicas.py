@@ -58,7 +58,7 @@ class Replica:
 @asynccontextmanager
 async def running(dsn: str) -> AsyncIterator[Replica]:
     bus, seconds = LocalChangeBus(), Seconds()
-    async with replica.opened_pool(dsn) as pool:
+    async with replica.opened_pool(dsn, FakeClock()) as pool:
         watch = TenancyWatch(pool, bus, monotonic=seconds)
         store = replica.store_over(pool, bus, watch)
         directory = Directory(store)
@@ -80,7 +80,6 @@ async def two(postgres_server: postgres.Server) -> AsyncIterator[Two]:
         )
         first = await stack.enter_async_context(running(dsn))
         second = await stack.enter_async_context(running(dsn))
-        await replica.set_time(first.pool, FakeClock())
         await first.store.create_account(A, OPERATOR, None)
         await first.store.create_application(PA, OPERATOR, None)
         await first.store.create_credential(CREDENTIAL, Lifetime(), OPERATOR, None)

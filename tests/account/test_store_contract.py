@@ -97,8 +97,8 @@ class TestPostgresql(AccountStoreContract):
     @pytest.fixture
     async def bench(self, dsn: str) -> AsyncIterator[AccountBench]:
         clock, bus = FakeClock(), RecordingBus()
-        async with replica.opened_pool(dsn) as pool:
-            store = replica.timed(replica.store_over(pool, bus), pool, clock)
+        async with replica.opened_pool(dsn, clock) as pool:
+            store = replica.store_over(pool, bus)
             yield AccountBench(
                 store, clock, lambda: list(bus.published), lambda: replica.leaves(pool)
             )

@@ -152,8 +152,8 @@ def test_memory_and_postgresql_agree(
     async def postgresql(clock: FakeClock) -> AsyncIterator[AccountStore]:
         async with (
             postgres.fresh_database(postgres_server, replica.migrate) as dsn,
-            replica.opened_pool(dsn) as pool,
+            replica.opened_pool(dsn, clock) as pool,
         ):
-            yield replica.timed(replica.store_over(pool, FakeBus()), pool, clock)
+            yield replica.store_over(pool, FakeBus())
 
     asyncio.run(compare(postgresql, steps))
