@@ -12,7 +12,8 @@ from watchword.testing.keys import MemoryKeyProvider
 from watchword_adapters.stores.postgresql import PostgresStores
 from watchword_adapters.stores.postgresql.account import PostgresAccountStore
 from watchword_adapters.stores.postgresql.calls import Pool
-from watchword_adapters.stores.postgresql.connection import Place, open_pool
+from watchword_adapters.stores.postgresql.connection import open_pool
+from watchword_adapters.stores.postgresql.place import Place
 from watchword_adapters.stores.postgresql.tenancy import TenancyWatch
 
 

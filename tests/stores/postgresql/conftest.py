@@ -12,7 +12,7 @@ from watchword.testing.bus import RecordingBus
 from watchword.testing.clock import FakeClock
 from watchword.testing.keys import MemoryKeyProvider
 from watchword_adapters.stores.postgresql import PostgresStores
-from watchword_adapters.stores.postgresql.connection import Place
+from watchword_adapters.stores.postgresql.place import Place
 
 TABLES = (
     "verification",

@@ -1,51 +1,23 @@
-"""Where the database is, and the pool of connections to it."""
+"""One connection before the store is open, and the pool of them afterwards."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import NamedTuple
 
 import asyncpg
 
 from watchword.core.ports import Clock, Millis
 from watchword_adapters.stores.postgresql.calls import AnyConnection, Pool
+from watchword_adapters.stores.postgresql.place import Place
 
 _CONNECT_SECONDS = 3.0
 _COMMAND_SECONDS = 10.0
 _FREEZE = "UPDATE watchword.stamp SET clock_frozen = $1 WHERE clock_frozen IS DISTINCT FROM $1"
 
 
-class Place(NamedTuple):
-    """Where a store is. `keys_dsn` is where its keys are, "" for the same database.
-
-    `prepared_statements` must be off behind a PgBouncer before 1.21 in transaction mode.
-    """
-
-    dsn: str
-    keys_dsn: str = ""
-    pool: int = 10
-    prepared_statements: bool = True
-
-
-def place_of(settings: Mapping[str, object]) -> Place:
-    """Return what the configuration's section says. Raises `ValueError`."""
-    dsn = _dsn(settings, "dsn")
-    if not dsn:
-        raise ValueError("store.dsn: say where PostgreSQL is, or name a file that does (dsn_file)")
-    return Place(
-        dsn,
-        _dsn(settings, "keys_dsn"),
-        int(str(settings.get("pool", Place._field_defaults["pool"]))),
-        bool(settings.get("prepared_statements", True)),
-    )
-
-
 @asynccontextmanager
 async def connect(place: Place) -> AsyncIterator[AnyConnection]:
     """Return one connection, for what is done before the store is open."""
-    connection = await asyncpg.connect(
-        place.dsn, timeout=_CONNECT_SECONDS, statement_cache_size=0
-    )
+    connection = await asyncpg.connect(place.dsn, timeout=_CONNECT_SECONDS, statement_cache_size=0)
     try:
         yield connection
     finally:
@@ -89,15 +61,3 @@ class _Follower:
 
 async def _keep(_: AnyConnection) -> None:
     return
-
-
-def _dsn(settings: Mapping[str, object], name: str) -> str:
-    value, file = str(settings.get(name) or ""), str(settings.get(f"{name}_file") or "")
-    if value and file:
-        raise ValueError(f"store.{name}: both it and store.{name}_file are set")
-    if not file:
-        return value
-    try:
-        return Path(file).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ValueError(f"store.{name}_file: {file} cannot be read") from None

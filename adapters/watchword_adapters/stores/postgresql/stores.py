@@ -15,10 +15,11 @@ from watchword.core.system import SystemClock, SystemEntropy
 from watchword_adapters.stores.postgresql import schema
 from watchword_adapters.stores.postgresql.account import PostgresAccountStore
 from watchword_adapters.stores.postgresql.calls import Pool
-from watchword_adapters.stores.postgresql.connection import Place, connect, open_pool, place_of
+from watchword_adapters.stores.postgresql.connection import connect, open_pool
 from watchword_adapters.stores.postgresql.engine import Engine
 from watchword_adapters.stores.postgresql.keystore import KeyStoreRefused, PostgresKeyStore
 from watchword_adapters.stores.postgresql.outbox import PostgresOutbox
+from watchword_adapters.stores.postgresql.place import Place, place_of
 from watchword_adapters.stores.postgresql.schema import StoreRefused
 from watchword_adapters.stores.postgresql.tenancy import TenancyWatch
 from watchword_adapters.stores.postgresql.verification import PostgresVerificationStore
