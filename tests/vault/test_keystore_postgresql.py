@@ -14,7 +14,11 @@ from watchword.testing.keystore_contract import KeyStoreContract
 from watchword.vault.envelope import SealBroken
 from watchword.vault.keystore import KeyStore
 from watchword_adapters.stores.postgresql.calls import Pool
-from watchword_adapters.stores.postgresql.keystore import KeyStoreRefused, PostgresKeyStore
+from watchword_adapters.stores.postgresql.keystore import (
+    KeyStoreRefused,
+    PostgresKeyStore,
+    prepare,
+)
 
 KEYS = "watchword_keys.keys"
 
@@ -32,9 +36,13 @@ def provider() -> MemoryKeyProvider:
 
 @pytest.fixture
 async def store(pool: Pool, provider: MemoryKeyProvider) -> PostgresKeyStore:
-    store = PostgresKeyStore(pool, provider, SeededEntropy())
-    await store.prepare(create=True)
-    return store
+    await prepared(pool, create=True)
+    return PostgresKeyStore(pool, provider, SeededEntropy())
+
+
+async def prepared(pool: Pool, *, create: bool) -> None:
+    async with pool.acquire() as db:
+        await prepare(db, create=create)
 
 
 class TestPostgresKeyStore(KeyStoreContract):
@@ -58,7 +66,7 @@ async def test_racing_replicas_get_one_key(
     pool: Pool, provider: MemoryKeyProvider, store: PostgresKeyStore
 ) -> None:
     other = PostgresKeyStore(pool, provider, SeededEntropy(99))
-    await other.prepare(create=False)
+    await prepared(pool, create=False)
     keys = await asyncio.gather(
         *(each.get_or_create("race", None) for _ in range(10) for each in (store, other))
     )
@@ -133,7 +141,7 @@ async def test_c138_a_missing_schema_is_an_error_and_is_not_made(
 ) -> None:
     store = PostgresKeyStore(pool, provider, SeededEntropy())
     with pytest.raises(KeyStoreRefused, match="restore"):
-        await store.prepare(create=False)
+        await prepared(pool, create=False)
     with pytest.raises(Unavailable):
         await store.get_or_create("a", None)
 
@@ -155,7 +163,7 @@ async def test_c144_an_unknown_format_is_refused(pool: Pool, store: PostgresKeyS
     await pool.execute("UPDATE watchword_keys.format SET version = 2")
     for create in (False, True):
         with pytest.raises(KeyStoreRefused, match="format"):
-            await store.prepare(create=create)
+            await prepared(pool, create=create)
 
 
 async def test_c142_no_key_is_made_without_entropy(

@@ -15,9 +15,9 @@ _FREEZE = "UPDATE watchword.stamp SET clock_frozen = $1 WHERE clock_frozen IS DI
 
 
 @asynccontextmanager
-async def connect(place: Place) -> AsyncIterator[AnyConnection]:
+async def connect(dsn: str) -> AsyncIterator[AnyConnection]:
     """Return one connection, for what is done before the store is open."""
-    connection = await asyncpg.connect(place.dsn, timeout=_CONNECT_SECONDS, statement_cache_size=0)
+    connection = await asyncpg.connect(dsn, timeout=_CONNECT_SECONDS, statement_cache_size=0)
     try:
         yield connection
     finally:

@@ -9,6 +9,7 @@ from watchword.core.keys import KEY_BYTES, KeyProvider
 from watchword.core.ports import Entropy, Millis
 from watchword.vault.envelope import aad, unwrap, wrap, wrapped_version
 from watchword_adapters.stores.postgresql.calls import (
+    AnyConnection,
     Connection,
     Pool,
     connected,
@@ -47,6 +48,25 @@ class KeyStoreRefused(Exception):
     """The key store cannot be used; one line that says why and what to do."""
 
 
+async def prepare(db: AnyConnection, *, create: bool) -> None:
+    """Make the schema where `create` is true and it is not there; look at it.
+
+    A missing schema is otherwise an error: its keys would be lost, not new. Raises
+    `KeyStoreRefused`.
+    """
+    there = await db.fetchval(_THERE)
+    if not there and not create:
+        raise KeyStoreRefused("the schema watchword_keys is missing: restore it from its backup")
+    if not there:
+        async with db.transaction():
+            await db.execute(_CREATE)
+    if await db.fetchval(_FORMAT) != FORMAT:
+        raise KeyStoreRefused(
+            "the format of watchword_keys is not one that this version knows:"
+            " use the version that made it"
+        )
+
+
 class PostgresKeyStore:
     """A `KeyStore` over a pool; keys are wrapped, and nothing stays of deleted ones.
 
@@ -61,27 +81,6 @@ class PostgresKeyStore:
         self._provider = provider
         self._entropy = entropy
         self._forgotten = True
-
-    async def prepare(self, *, create: bool) -> None:
-        """Make the schema where `create` is true; look at it.
-
-        A missing schema is otherwise an error: its keys would be lost, not new. Raises
-        `KeyStoreRefused`, and `Unavailable` where the database does not answer.
-        """
-        async with connected(self._pool, _TEXT) as db:
-            there = await db.fetchval(_THERE)
-            if not there and not create:
-                raise KeyStoreRefused(
-                    "the schema watchword_keys is missing: restore it from its backup"
-                )
-            if not there:
-                await db.execute(_CREATE)
-            version = await db.fetchval(_FORMAT)
-        if version != FORMAT:
-            raise KeyStoreRefused(
-                "the format of watchword_keys is not one that this version knows:"
-                " use the version that made it"
-            )
 
     async def get_or_create(self, name: str, expire_time: Millis | None) -> bytes:
         """Return the key of that name, made now and durable where there is none."""

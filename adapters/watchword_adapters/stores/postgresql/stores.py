@@ -12,7 +12,7 @@ from watchword.core.errors import Unavailable
 from watchword.core.keys import KeyProvider
 from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
 from watchword.core.system import SystemClock, SystemEntropy
-from watchword_adapters.stores.postgresql import schema
+from watchword_adapters.stores.postgresql import keystore, schema
 from watchword_adapters.stores.postgresql.account import PostgresAccountStore
 from watchword_adapters.stores.postgresql.calls import Pool
 from watchword_adapters.stores.postgresql.connection import connect, open_pool
@@ -85,7 +85,7 @@ class PostgresStores:
         leader = clock if world == "dev" and not isinstance(clock, SystemClock) else None
         async with contextlib.AsyncExitStack() as undo:
             try:
-                new = await _prepared(place, world, provider, create=create)
+                await _prepare(place, world, provider, create=create)
                 pool = await open_pool(place, place.dsn, place.pool, leader)
                 undo.push_async_callback(pool.close)
                 keys_pool = pool
@@ -93,7 +93,6 @@ class PostgresStores:
                     keys_pool = await open_pool(place, place.keys_dsn, _KEY_CONNECTIONS)
                     undo.push_async_callback(keys_pool.close)
                 stores = cls(pool, keys_pool, provider, world, bus, entropy, meter)
-                await stores.keystore.prepare(create=new)
                 await stores.watch.look()
             except KeyStoreRefused as error:
                 raise StoreRefused(str(error)) from None
@@ -123,19 +122,19 @@ class PostgresStores:
             await pool.close()
 
 
-async def _prepared(place: Place, world: str, provider: KeyProvider, *, create: bool) -> bool:
-    """Verify or make the schema; returns whether it was made."""
-    async with connect(place) as db:
+async def _prepare(place: Place, world: str, provider: KeyProvider, *, create: bool) -> None:
+    """Verify or make the schemas, the keys' first: data without their keys would be lost."""
+    async with connect(place.dsn) as db, connect(place.keys_dsn or place.dsn) as keys_db:
         await schema.verify_server(db, world)
         new = await schema.is_new(db)
         if new and not create:
             raise StoreRefused("the database is not initialised; run `watchword init` first")
+        if not new:
+            await schema.verify(db, world, provider)
+        await keystore.prepare(keys_db, create=new)
         if new:
             await schema.initialise(db, world, provider)
-        else:
-            await schema.verify(db, world, provider)
         await schema.migrate(db)
-    return new
 
 
 def _refusal(error: Exception) -> str:
