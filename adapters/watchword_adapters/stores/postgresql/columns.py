@@ -69,5 +69,5 @@ def request_locks(request: RequestKey | None) -> tuple[int, ...]:
     """Return the stripe that the commands of one request id lock, none without one."""
     if request is None:
         return ()
-    key = "\0".join((request.scope, request.method, request.request_id))
+    key = f"{request.scope}\0{request.method}\0{request.request_id}"
     return (crc32(key.encode("utf-8", "surrogatepass")) & 0xFFFF,)

@@ -118,8 +118,6 @@ class Engine:
         Raises `Unavailable`, after which a write may have been done where its answer was
         lost; and `StoreFault`.
         """
-        if self._closed:
-            raise _unavailable()
         for attempt in range(1, _RETRIES + 2):
             try:
                 return await self._once(statement, values)
@@ -155,8 +153,8 @@ class Engine:
 
     async def close(self) -> None:
         """Refuse new commands and finish those that wait."""
-        await asyncio.gather(*(lane.drained() for lane in self._lanes))
         self._closed = True
+        await asyncio.gather(*(lane.drained() for lane in self._lanes))
 
     async def _once(self, statement: str, values: tuple[object, ...]) -> list[Row]:
         try:
@@ -173,7 +171,7 @@ class Engine:
             raise _unavailable() from None
         except asyncpg.PostgresError as error:
             # Its own text may quote what was to be stored.
-            _log.error("PostgreSQL refused a statement", extra={"sqlstate": error.sqlstate})  # noqa: TRY400
+            _log.error("PostgreSQL refused a statement", extra={"sqlstate": error.sqlstate})
             raise StoreFault(error.sqlstate) from None
 
 

@@ -21,6 +21,7 @@ from watchword_adapters.stores.postgresql.keystore import KeyStoreRefused, Postg
 from watchword_adapters.stores.postgresql.outbox import PostgresOutbox
 from watchword_adapters.stores.postgresql.place import Place, place_of
 from watchword_adapters.stores.postgresql.schema import StoreRefused
+from watchword_adapters.stores.postgresql.tail import Tail
 from watchword_adapters.stores.postgresql.tenancy import TenancyWatch
 from watchword_adapters.stores.postgresql.verification import PostgresVerificationStore
 
@@ -52,6 +53,7 @@ class PostgresStores:
         self.verification = PostgresVerificationStore(self.engine)
         self.outbox = PostgresOutbox(self.engine)
         self.watch = TenancyWatch(pool, bus)
+        self.tail = Tail(self.engine)
         self.account = PostgresAccountStore(pool, leaves, bus, self.watch)
         self.tenancy = self.account
         self._pools = {pool, keys_pool}
@@ -94,6 +96,7 @@ class PostgresStores:
                     undo.push_async_callback(keys_pool.close)
                 stores = cls(pool, keys_pool, provider, world, bus, entropy, meter)
                 await stores.watch.look()
+                await stores.tail.look()
             except KeyStoreRefused as error:
                 raise StoreRefused(str(error)) from None
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -106,7 +109,7 @@ class PostgresStores:
 
     def begin(self) -> None:
         """Run what runs beside the commands."""
-        self._tasks.append(asyncio.create_task(self.watch.run()))
+        self._tasks += [asyncio.create_task(run()) for run in (self.watch.run, self.tail.run)]
 
     async def check(self) -> None:
         """Return where the store can serve; raises `Unavailable`."""

@@ -137,7 +137,7 @@ class PostgresVerificationStore:
 
     async def get(self, verification_id: str, account_id: str, application_id: str) -> Snapshot:
         """Read the committed state; one found expired is written so first."""
-        found = await self._read(_GET, verification_id)
+        found = await _read(self._engine, _GET, verification_id)
         if not found:
             raise NotFound("no such verification")
         row = found[0].verification
@@ -157,8 +157,8 @@ class PostgresVerificationStore:
         state = None if query.state is None else str(query.state)
         keys = (query.application_id, query.account_id, query.before, state, query.limit)
         if query.phone_index:
-            return await self._read(_PAGE_OF_PHONE, *keys, query.phone_index)
-        return await self._read(_PAGE_OF_ALL, *keys)
+            return await _read(self._engine, _PAGE_OF_PHONE, *keys, query.phone_index)
+        return await _read(self._engine, _PAGE_OF_ALL, *keys)
 
     async def usage(
         self, account_id: str, application_id: str, send_key: bytes, phone_index: bytes
@@ -184,14 +184,16 @@ class PostgresVerificationStore:
         self._swept = swept.after
         return len(expired) + int(older["deleted"]) + swept.deleted
 
-    async def _read(self, statement: str, *values: object) -> "list[Snapshot]":
-        found = [snapshot_of(row) for row in await self._engine.fetch(statement, *values)]
-        overdue = [s.verification.verification_id for s in found if _overdue(s)]
-        if not overdue:
-            return found
-        expired = await self._engine.fetch(_EXPIRE, overdue, self._engine.seal())
-        self._engine.publish(row["expired"] for row in expired)
-        return [snapshot_of(row) for row in await self._engine.fetch(statement, *values)]
+
+async def _read(engine: Engine, statement: str, *values: object) -> list[Snapshot]:
+    """Read snapshots; what is found expired is written so, and all are read again."""
+    found = [snapshot_of(row) for row in await engine.fetch(statement, *values)]
+    overdue = [s.verification.verification_id for s in found if _overdue(s)]
+    if not overdue:
+        return found
+    expired = await engine.fetch(_EXPIRE, overdue, engine.seal())
+    engine.publish(row["expired"] for row in expired)
+    return [snapshot_of(row) for row in await engine.fetch(statement, *values)]
 
 
 def _overdue(snapshot: Snapshot) -> bool:
