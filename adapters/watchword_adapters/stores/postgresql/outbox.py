@@ -1,5 +1,6 @@
 """`Outbox` on PostgreSQL: leases by `SKIP LOCKED`, so that replicas share the work."""
 
+import asyncio
 from collections.abc import Sequence
 
 from watchword.core.ports import Millis
@@ -41,6 +42,7 @@ class PostgresOutbox:
     def __init__(self, engine: Engine) -> None:
         """Run on `engine`."""
         self._engine = engine
+        self._claiming = asyncio.Lock()
 
     async def claim(
         self,
@@ -51,8 +53,10 @@ class PostgresOutbox:
     ) -> Claimed:
         """Lease up to `limit` due sends, and end those that must not go."""
         full = sorted(except_carriers)
-        seal = self._engine.seal()
-        rows = await self._engine.fetch(_CLAIM, limit, lease, limits, full, seal)
+        # One after another, for two at once would each leave out what the other takes first.
+        async with self._claiming:
+            seal = self._engine.seal()
+            rows = await self._engine.fetch(_CLAIM, limit, lease, limits, full, seal)
         self._engine.publish(row["changed"] for row in rows)
         claimed = Claimed([], [])
         for row in rows:
