@@ -25,6 +25,17 @@ from watchword.testing.postgres import (
     run_server,
 )
 
+__all__ = [
+    "VARIABLE",
+    "OwnServer",
+    "Server",
+    "fresh_database",
+    "local_programs",
+    "own_server",
+    "packaged_programs",
+    "postgres_server",
+]
+
 VARIABLE = "WATCHWORD_TEST_POSTGRES"
 
 Migrate = Callable[[str], Awaitable[None]]

@@ -1,13 +1,13 @@
 """Finds adapters by entry point, as a third party's would be found."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from watchword.account.store import AccountStore
 from watchword.config import Config, ConfigError
-from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
+from watchword.core.ports import ChangeBus, Clock, Entropy, Millis, StoreMeter
 from watchword.delivery.carrier import Carrier
 from watchword.delivery.outbox import Outbox
 from watchword.tenancy.directory import TenancyReader
@@ -58,6 +58,23 @@ class StoresAdapter(Protocol):
         meter: StoreMeter | None = None,
     ) -> Stores:
         """Open the store, made first where `create` is true and nothing is there."""
+        ...
+
+
+class Growing(Protocol):
+    """What a store's adapter may offer beside `open`, for measurements of its size."""
+
+    async def grow(
+        self,
+        place: Any,  # noqa: ANN401
+        *,
+        account_id: str,
+        application_id: str,
+        count: int,
+        now: Millis,
+        tell: Callable[[int], None],
+    ) -> None:
+        """Add `count` approved verifications of the past to a sandbox store nobody serves."""
         ...
 
 

@@ -10,13 +10,14 @@ import asyncpg
 from watchword.audit.leaf import LeafMaker
 from watchword.core.errors import Unavailable
 from watchword.core.keys import KeyProvider
-from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
+from watchword.core.ports import ChangeBus, Clock, Entropy, Millis, StoreMeter
 from watchword.core.system import SystemClock, SystemEntropy
 from watchword_adapters.stores.postgresql import keystore, schema
 from watchword_adapters.stores.postgresql.account import PostgresAccountStore
 from watchword_adapters.stores.postgresql.calls import Pool
 from watchword_adapters.stores.postgresql.connection import connect, open_pool
 from watchword_adapters.stores.postgresql.engine import Engine
+from watchword_adapters.stores.postgresql.grow import Tell, grow
 from watchword_adapters.stores.postgresql.keystore import KeyStoreRefused, PostgresKeyStore
 from watchword_adapters.stores.postgresql.outbox import PostgresOutbox
 from watchword_adapters.stores.postgresql.place import Place, place_of
@@ -106,6 +107,13 @@ class PostgresStores:
             undo.pop_all()
         stores.begin()
         return stores
+
+    @staticmethod
+    async def grow(
+        place: Place, *, account_id: str, application_id: str, count: int, now: Millis, tell: Tell
+    ) -> None:
+        """Add approved verifications of the past to a sandbox store nobody serves; see `grow`."""
+        await grow(place.dsn, account_id, application_id, count, now, tell)
 
     def begin(self) -> None:
         """Run what runs beside the commands."""
