@@ -289,3 +289,17 @@ async def test_a_commit_is_durable_whatever_the_role_says(two: Two) -> None:
             await db.execute(f"{change} = {value}")
             await pool.expire_connections()
             assert await in_transaction(pool, setting) == expected
+
+
+async def test_a_primary_that_became_read_only_is_left(two: Two) -> None:
+    pool = two[0].pool
+    async with pool.acquire() as db:
+        database = await db.fetchval("SELECT quote_ident(current_database())")
+        change = f"ALTER DATABASE {database} SET default_transaction_read_only"
+        await db.execute(f"{change} = on")
+        await pool.expire_connections()
+        with pytest.raises(Unavailable):
+            await revoke(two[0])
+        await db.execute(f"{change} = off")
+    # Connections of before are not used again.
+    await revoke(two[0])

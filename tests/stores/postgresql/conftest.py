@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from tests.support import postgres
 
-from watchword.core.ports import ChangeBus, Clock
+from watchword.core.ports import ChangeBus, Clock, StoreMeter
 from watchword.testing.bus import RecordingBus
 from watchword.testing.clock import FakeClock
 from watchword.testing.keys import MemoryKeyProvider
@@ -28,15 +28,24 @@ TABLES = (
 
 @asynccontextmanager
 async def opened(
-    dsn: str, *, clock: Clock | None = None, bus: ChangeBus | None = None, create: bool = False
+    dsn: str,
+    *,
+    world: str = "dev",
+    clock: Clock | None = None,
+    bus: ChangeBus | None = None,
+    provider: MemoryKeyProvider | None = None,
+    create: bool = False,
+    meter: StoreMeter | None = None,
+    prepared_statements: bool = True,
 ) -> AsyncIterator[PostgresStores]:
     stores = await PostgresStores.open(
-        Place(dsn, pool=4),
-        world="dev",
+        Place(dsn, pool=4, prepared_statements=prepared_statements),
+        world=world,
         clock=clock or FakeClock(),
         bus=bus or RecordingBus(),
-        provider=MemoryKeyProvider(),
+        provider=provider or MemoryKeyProvider(),
         create=create,
+        meter=meter,
     )
     try:
         yield stores

@@ -47,6 +47,10 @@ async def connected(
     try:
         async with asyncio.timeout(patience), pool.acquire(timeout=patience) as connection:
             yield connection
+    except asyncpg.ReadOnlySQLTransactionError:
+        # This was the primary once: look for the one that is.
+        await pool.expire_connections()
+        raise Unavailable(text, retry_after=_RETRY_AFTER) from None
     except _FAULTS as error:
         _log.warning("PostgreSQL: %s", type(error).__name__)
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None

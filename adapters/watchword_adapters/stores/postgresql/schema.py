@@ -119,6 +119,14 @@ async def verify(db: AnyConnection, world: str, provider: KeyProvider) -> None:
         await _record(db, missing)
 
 
+async def run_clock(db: AnyConnection) -> None:
+    """Let the time of a dev store run again, where it was set."""
+    await db.execute(
+        "UPDATE watchword.stamp SET clock_offset = 0, clock_frozen = NULL"
+        " WHERE clock_offset <> 0 OR clock_frozen IS NOT NULL"
+    )
+
+
 async def migrate(db: AnyConnection, steps: tuple[Migration, ...] | None = None) -> None:
     """Bring the schema up to date; raises `StoreRefused` where it is newer than known."""
     steps = known_migrations() if steps is None else steps

@@ -146,6 +146,7 @@ async def _prepare(place: Place, world: str, provider: KeyProvider, *, create: b
         if new:
             await schema.initialise(db, world, provider)
         await schema.migrate(db)
+        await schema.run_clock(db)
 
 
 def _refusal(error: Exception) -> str:

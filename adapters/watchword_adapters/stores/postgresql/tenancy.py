@@ -14,8 +14,7 @@ from watchword_adapters.stores.postgresql.account_rows import storable
 from watchword_adapters.stores.postgresql.account_sql import Row
 from watchword_adapters.stores.postgresql.calls import Pool, connected
 
-REVISION = "SELECT revision FROM watchword.tenancy"
-"""Reads what counts every change of the tenancy."""
+_REVISION = "SELECT revision, pg_is_in_recovery() AS standby FROM watchword.tenancy"
 
 # A revocation holds everywhere within 5 s: what was read before is trusted for 4 s after
 # the database last confirmed it, and the rest is for the change to travel in the process.
@@ -49,16 +48,18 @@ class TenancyWatch:
         return self._revision if trusted else None
 
     async def look(self) -> None:
-        """Ask once. Raises `Unavailable` where the database does not answer in time."""
+        """Ask once. Raises `Unavailable` where no primary answers in time.
+
+        A standby does not count: what it knows may be old.
+        """
         asked = self._monotonic()
         async with connected(self._pool, patience=_PATIENCE_SECONDS) as db:
-            revision = await db.fetchval(REVISION)
-        self.noticed(int(revision), asked)
-
-    def noticed(self, revision: int, asked: float) -> None:
-        """Take what a query that was sent at `asked` found."""
-        if revision != self._revision:
-            self._revision = revision
+            row = await db.fetchrow(_REVISION)
+        if row is None or row["standby"]:
+            await self._pool.expire_connections()
+            raise Unavailable("the database is a standby")
+        if row["revision"] != self._revision:
+            self._revision = row["revision"]
             self._bus.publish(TENANCY_TOPIC)
         self._confirmed = asked
 

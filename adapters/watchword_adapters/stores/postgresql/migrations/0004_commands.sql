@@ -103,12 +103,12 @@ BEGIN
 END
 $$;
 
--- The stripes of the phones whose verifications may still change.
+-- The stripes of the phones whose verifications may still change: those are in the row.
 CREATE FUNCTION watchword.stripes_of(ids text[]) RETURNS integer[]
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(array_agg(DISTINCT watchword.stripe_of(v.limits_index)), '{}')
     FROM watchword.verification AS v
-    WHERE v.verification_id = ANY (ids) AND v.state = 'PENDING'
+    WHERE v.verification_id = ANY (ids) AND octet_length(v.limits_index) > 0
 $$;
 
 CREATE FUNCTION watchword.lock_budgets(accounts text[]) RETURNS void

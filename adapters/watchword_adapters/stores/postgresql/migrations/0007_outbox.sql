@@ -312,9 +312,11 @@ DECLARE
     ids text[] := ARRAY(SELECT r.send_id FROM unnest(results) AS r);
     now_ms bigint;
 BEGIN
-    PERFORM watchword.lock(watchword.stripes_of(
-        ARRAY(SELECT t.subject_id FROM watchword.send AS t WHERE t.send_id = ANY (ids))
-    ));
+    -- What was submitted changes nothing but the send.
+    PERFORM watchword.lock(watchword.stripes_of(ARRAY(
+        SELECT t.subject_id FROM unnest(results) AS r
+        JOIN watchword.send AS t ON t.send_id = r.send_id WHERE r.kind <> 'submitted'
+    )));
     PERFORM FROM watchword.send AS t
     WHERE t.send_id = ANY (ids) ORDER BY t.send_id FOR UPDATE;
     PERFORM watchword.lock_budgets(ARRAY(
