@@ -57,8 +57,9 @@ generated: $(VENV)/.dev ## Write the committed files that are generated: board, 
 	$(BIN)/python deploy/grafana/board.py
 	$(BIN)/python docs/security_cases.py
 
-bench: $(VENV)/.bench ## Measure the CPU of a verification beside two empty calls (30 s)
+bench: $(VENV)/.bench ## Measure the CPU of a verification beside two empty calls (twice 30 s)
 	$(BIN)/watchword bench
+	$(BIN)/watchword bench --store postgresql
 
 bench-long: $(VENV)/.bench ## Measure memory after a million verifications
 	$(BIN)/watchword bench --long
@@ -85,5 +86,5 @@ $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/.bench: $(SOURCES) | $(VENV)/bin/python
 	@echo "Installing Watchword and its benchmark into $(VENV) ..."
-	@$(PIP) install -e '.[server,cli,bench]'
+	@$(PIP) install -e '.[server,postgresql,cli,bench]'
 	@touch $@

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 # gRPC must not try to survive the forks of tests that start programs.
@@ -11,6 +11,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pytest
+from tests.support import postgres
 from tests.support.live import Live, running
 
 from watchword.testing.clock import FakeClock
@@ -34,3 +35,17 @@ async def timed(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Live]:
     """A server whose time is the fixture `clock`."""
     async with running(tmp_path / "var", clock=clock) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server: one a session, of this worker alone unless a DSN names one."""
+    with postgres.postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_server: postgres.Server) -> AsyncIterator[str]:
+    """An empty database of the test's own."""
+    async with postgres.fresh_database(postgres_server) as dsn:
+        yield dsn

@@ -5,9 +5,10 @@ An unknown key is an error. Whether what was read makes a safe server is for
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -21,6 +22,8 @@ CLIENT_VARIABLES = frozenset(
     {"WATCHWORD_ENDPOINT", "WATCHWORD_CREDENTIAL_ID", "WATCHWORD_CREDENTIAL_SECRET"}
 )
 TEST_PREFIX = "WATCHWORD_TEST_"
+MASK = "***"
+"""Stands for what is not shown."""
 
 
 class ConfigError(Exception):
@@ -53,10 +56,32 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where state is kept: the adapter's name and its file."""
+    """Where state is kept: the adapter's name, and what it needs to find it.
+
+    `path` is SQLite's file; the rest is PostgreSQL's. A DSN may hold a password: it stands
+    in no repr, and whoever prints one prints `without_password` of it.
+    """
 
     kind: str = "sqlite"
     path: str = "watchword.db"
+    dsn: str = field(default="", repr=False)
+    dsn_file: str = ""
+    keys_dsn: str = field(default="", repr=False)
+    keys_dsn_file: str = ""
+    pool: int = 10
+    prepared_statements: bool = True
+
+    @property
+    def shown(self) -> str:
+        """Return where the store is, for people to read."""
+        if self.kind == "sqlite":
+            return self.path
+        return without_password(self.dsn) or self.dsn_file
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return the section as the adapter is given it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +144,23 @@ VARIABLES: dict[str, str] = {
     "WATCHWORD_TLS_CERT_FILE": "tls.cert_file",
     "WATCHWORD_TLS_KEY_FILE": "tls.key_file",
     "WATCHWORD_TLS_CLIENT_CA_FILE": "tls.client_ca_file",
+    "WATCHWORD_STORE": "store",
     "WATCHWORD_STORE_PATH": "store.path",
+    "WATCHWORD_STORE_DSN_FILE": "store.dsn_file",
+    "WATCHWORD_STORE_KEYS_DSN_FILE": "store.keys_dsn_file",
+    "WATCHWORD_STORE_POOL": "store.pool",
+    "WATCHWORD_STORE_PREPARED_STATEMENTS": "store.prepared_statements",
     "WATCHWORD_KEYS_DIRECTORY": "keys.directory",
     "WATCHWORD_LOG_LEVEL": "logs.level",
 }
 CONFIG_VARIABLE = "WATCHWORD_CONFIG"
 """Names the file where the command line does not."""
+STORE_VARIABLE = "WATCHWORD_STORE"
+"""Names a PostgreSQL database; the same as `store = "postgresql://…"` in the file."""
 
 _SECONDS = {"limits.first_cooldown", "retention.verifications"}
 _SECTIONS = {"tls", "store", "keys", "logs", "retention", "limits"}
+_SCHEMES = ("postgresql://", "postgres://")
 _SWITCHES = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -174,15 +207,18 @@ class _Reader:
             if name not in VARIABLES:
                 self.faults.append(f"{name}: is not a variable that Watchword knows")
                 continue
-            value: object = environ[name]
-            if VARIABLES[name] == "reflection":
-                value = _SWITCHES.get(environ[name].lower(), environ[name])
-            config = self._set(config, VARIABLES[name], value, name)
+            value = _typed(VARIABLES[name], environ[name])
+            if name == STORE_VARIABLE:
+                config = self._store(config, value, name)
+            else:
+                config = self._set(config, VARIABLES[name], value, name)
         return config
 
     def _top(self, config: Config, key: str, value: object) -> Config:
         if key == "carriers":
             return replace(config, carriers=self._carriers(value))
+        if key == "store" and isinstance(value, str):
+            return self._store(config, value, key)
         if key in _SECTIONS:
             if not isinstance(value, dict):
                 self.faults.append(f"{key}: must be a table")
@@ -207,6 +243,12 @@ class _Reader:
         changed = _with(holder, name, value)
         whole: Config = _with(config, section, changed) if section else changed
         return whole
+
+    def _store(self, config: Config, value: object, said: str) -> Config:
+        if not isinstance(value, str) or not value.startswith(_SCHEMES):
+            self.faults.append(f"{said}: must be a table, or a text that begins postgresql://")
+            return config
+        return replace(config, store=replace(config.store, kind="postgresql", dsn=value))
 
     def _carriers(self, value: object) -> Carriers:
         if not isinstance(value, dict):
@@ -236,6 +278,28 @@ class _Reader:
 
 
 _KINDS: dict[object, str] = {str: "a text", bool: "true or false", int: "a whole number"}
+
+
+def _typed(path: str, text: str) -> object:
+    """Return a variable's text as the type of the key that it sets, where it is one."""
+    section, _, name = path.rpartition(".")
+    holder = get_type_hints(Config)[section] if section else Config
+    kind = get_type_hints(holder)[name]
+    if kind is bool:
+        return _SWITCHES.get(text.lower(), text)
+    if kind is int and re.fullmatch(r"[0-9]{1,9}", text):
+        return int(text)
+    return text
+
+
+def without_password(dsn: str) -> str:
+    """Return a DSN as it may be shown: address, database and user, none of its secrets."""
+    # Whatever stands before the last @ may be a password with an @ of its own.
+    found = re.fullmatch(r"([a-z]+://)(?:([^:/?#@]*)(?::.*)?@)?([^@?#]*)(?:[?#][^@]*)?", dsn)
+    if not found:
+        return MASK if dsn else ""
+    scheme, user, place = found.groups(default="")
+    return f"{scheme}{user}@{place}" if user else f"{scheme}{place}"
 
 
 def _with(holder: Any, name: str, value: object) -> Any:  # noqa: ANN401 - any of the sections

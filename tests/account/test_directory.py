@@ -23,6 +23,35 @@ async def test_another_process_forgets_when_the_bus_tells(room: Room) -> None:
     assert seen.display_name == "New"
 
 
+async def test_what_another_revision_showed_is_read_again(room: Room) -> None:
+    revision: int | None = 1
+
+    class Reader(type(room.store)):  # type: ignore[misc]
+        def revision(self) -> int | None:
+            return revision
+
+    room.store.__class__ = Reader
+    account_id, _ = await room.account("Old")
+    directory = Directory(room.store)
+
+    async def name_after(change: str) -> str:
+        await room.store.update_account(
+            account_id, AccountPatch(display_name=change), OPERATOR, None
+        )
+        found = await directory.account(account_id)
+        assert found is not None
+        return found.display_name
+
+    assert await name_after("first") == "first"
+    assert await name_after("unnoticed") == "first"
+    revision = 2
+    assert await name_after("second") == "second"
+    revision = None
+    assert [await name_after(name) for name in ("third", "fourth")] == ["third", "fourth"]
+    revision = 2
+    assert await name_after("fifth") == "fifth"
+
+
 async def test_the_directory_starts_anew_when_it_is_full(room: Room) -> None:
     ids = [(await room.account(name))[0] for name in "abcd"]
     directory = Directory(room.store, capacity=2)

@@ -2,7 +2,10 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
+from tests.account import replica
+from tests.support import postgres
 
 from watchword.audit.leaf import Leaf, LeafMaker
 from watchword.testing.account_cases import PB, A, B
@@ -32,9 +35,11 @@ class TestMemory(AccountStoreContract):
     def bench(self) -> AccountBench:
         clock, bus = FakeClock(), RecordingBus()
         store = MemoryAccountStore(clock, bus, LeafMaker(MemoryKeyProvider()))
-        return AccountBench(
-            store, clock, lambda: list(bus.published), lambda: list(store.tables.leaves)
-        )
+
+        async def leaves() -> list[Leaf]:
+            return list(store.tables.leaves)
+
+        return AccountBench(store, clock, lambda: list(bus.published), leaves)
 
 
 class TestSqlite(AccountStoreContract):
@@ -83,7 +88,39 @@ class TestSqlite(AccountStoreContract):
         db.close()
 
 
-def _leaves(path: Path) -> list[Leaf]:
+class TestPostgresql(AccountStoreContract):
+    @pytest.fixture
+    async def dsn(self, postgres_server: postgres.Server) -> AsyncIterator[str]:
+        async with postgres.fresh_database(postgres_server, replica.migrate) as dsn:
+            yield dsn
+
+    @pytest.fixture
+    async def bench(self, dsn: str) -> AsyncIterator[AccountBench]:
+        clock, bus = FakeClock(), RecordingBus()
+        async with replica.opened_pool(dsn, clock) as pool:
+            store = replica.store_over(pool, bus)
+            yield AccountBench(
+                store, clock, lambda: list(bus.published), lambda: replica.leaves(pool)
+            )
+
+    async def test_c046_the_schema_refuses_mixed_references(
+        self, two: AccountBench, dsn: str
+    ) -> None:
+        db = await asyncpg.connect(dsn)
+        for values in (
+            "credential VALUES ('CRx', $1, $2, 1, '', '{}', sha256(''), 0, 0, 0)",
+            "application_spiffe VALUES ('spiffe://x/y', $1, $2)",
+            "test_number VALUES ($2, '', $1, 1, '', '', 0, 0)",
+            "usage_day VALUES ($1, $2, 1, 'SMS', 'DE', '', 1, 1, 1)",
+        ):
+            statement = f"INSERT INTO watchword.{values}"
+            with pytest.raises(asyncpg.ForeignKeyViolationError):
+                await db.execute(statement, A.account_id, PB.application_id)
+            await db.execute(statement, B.account_id, PB.application_id)
+        await db.close()
+
+
+async def _leaves(path: Path) -> list[Leaf]:
     db = sqlite3.connect(path)
     columns = "account_id, object_id, version, kind, time, mac, commitment"
     rows = [Leaf._make(row) for row in db.execute(f"SELECT {columns} FROM audit_leaf ORDER BY seq")]

@@ -1,12 +1,15 @@
-"""The same commands, drawn at random, come out the same in memory and in SQLite."""
+"""The same commands, drawn at random, come out the same in memory and in the databases."""
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.account import replica
+from tests.support import postgres
 
 from watchword.account.model import AccountPatch, ApplicationPatch, Lifetime
 from watchword.account.store import AccountStore, ListQuery
@@ -96,35 +99,61 @@ async def outcome(store: AccountStore, command: Command) -> object:
         return type(error), error.reason, error.field
 
 
-async def compare(path: Path, steps: list[tuple[Command, int]]) -> None:
-    provider, clock, bus = MemoryKeyProvider(), FakeClock(), FakeBus()
-    memory = MemoryAccountStore(clock, bus, LeafMaker(provider))
-    stores = await SqliteStores.open(
-        path,
-        world="dev",
-        clock=clock,
-        bus=bus,
-        provider=provider,
-        create=True,
-        entropy=SeededEntropy(),
-    )
-    try:
-        for store in (memory, stores.account):
+STEPS = st.lists(
+    st.tuples(commands(), st.sampled_from([0, 1, HOUR, DAY])), min_size=10, max_size=40
+)
+Open = Callable[[FakeClock], AbstractAsyncContextManager[AccountStore]]
+
+
+async def compare(open_store: Open, steps: list[tuple[Command, int]]) -> None:
+    clock = FakeClock()
+    memory = MemoryAccountStore(clock, FakeBus(), LeafMaker(MemoryKeyProvider()))
+    async with open_store(clock) as other:
+        for store in (memory, other):
             for account, application in ((A, PA), (B, PB)):
                 await store.create_account(account, OPERATOR, None)
                 await store.create_application(application, OPERATOR, None)
         for command, wait in steps:
             expected = await outcome(memory, command)
-            assert await outcome(stores.account, command) == expected
+            assert await outcome(other, command) == expected
             clock.advance(wait)
-    finally:
-        await stores.close()
+
+
+@asynccontextmanager
+async def sqlite(clock: FakeClock) -> AsyncIterator[AccountStore]:
+    with tempfile.TemporaryDirectory() as directory:
+        stores = await SqliteStores.open(
+            Path(directory) / "watchword.db",
+            world="dev",
+            clock=clock,
+            bus=FakeBus(),
+            provider=MemoryKeyProvider(),
+            create=True,
+            entropy=SeededEntropy(),
+        )
+        try:
+            yield stores.account
+        finally:
+            await stores.close()
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(commands(), st.sampled_from([0, 1, HOUR, DAY])), min_size=10, max_size=40)
-)
+@given(STEPS)
 def test_memory_and_sqlite_agree(steps: list[tuple[Command, int]]) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(compare(Path(directory) / "watchword.db", steps))
+    asyncio.run(compare(sqlite, steps))
+
+
+@settings(max_examples=20, deadline=None)
+@given(STEPS)
+def test_memory_and_postgresql_agree(
+    postgres_server: postgres.Server, steps: list[tuple[Command, int]]
+) -> None:
+    @asynccontextmanager
+    async def postgresql(clock: FakeClock) -> AsyncIterator[AccountStore]:
+        async with (
+            postgres.fresh_database(postgres_server, replica.migrate) as dsn,
+            replica.opened_pool(dsn, clock) as pool,
+        ):
+            yield replica.store_over(pool, FakeBus())
+
+    asyncio.run(compare(postgresql, steps))

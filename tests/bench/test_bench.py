@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.support import postgres
 from typer.testing import CliRunner
 
 from watchword.cli.bench import app, empty
 from watchword.cli.bench.processes import BenchError
-from watchword.cli.bench.run import rig
+from watchword.cli.bench.run import Setup, rig
 from watchword.server import run
 
 pytestmark = pytest.mark.xdist_group("bench")
@@ -38,6 +39,24 @@ def test_a_short_run_measures_everything_and_checks_every_reply(tmp_path: Path) 
     assert "over two empty calls" in ended.output
 
 
+def test_a_run_on_postgresql_tells_its_cpu_apart(postgres_server: postgres.Server) -> None:
+    """The fixture skips where there is no PostgreSQL; the bench runs one of its own."""
+    del postgres_server
+    options = ["--seconds", "1", "--store", "postgresql", "--kept", "300", "--json", "-"]
+    ended = CliRunner().invoke(app, options)
+    assert ended.exit_code == 0, ended.output
+    found = json.loads(ended.stdout)
+    assert found["setup"] == {"store": "postgresql", "kept": 300}
+    assert found["verification"]["database_us"] > 0
+    assert found["approved"] > 0
+
+
+def test_an_unknown_store_is_refused() -> None:
+    ended = CliRunner().invoke(app, ["--store", "oracle"])
+    assert ended.exit_code == 1
+    assert "--store is sqlite" in ended.stderr
+
+
 def test_a_long_run_watches_memory() -> None:
     ended = CliRunner().invoke(app, ["--long", "--count", "200", "--json", "-"])
     assert ended.exit_code == 0, ended.output
@@ -47,13 +66,17 @@ def test_a_long_run_watches_memory() -> None:
     assert found["approved"] == 200
 
 
+def _silent(share: float, text: str) -> None:
+    """Show nothing."""
+
+
 def test_a_wrong_reply_ends_the_run() -> None:
-    with rig() as processes, pytest.raises(BenchError, match="a reply was wrong"):
+    with rig(Setup(), _silent) as processes, pytest.raises(BenchError, match="a reply was wrong"):
         processes.order("nothing that there is")
 
 
 def test_the_rig_leaves_nothing_behind() -> None:
-    with rig() as processes:
+    with rig(Setup(), _silent) as processes:
         directory, pids = processes.directory, (processes.server.pid, processes.empty.pid)
         assert directory.is_dir()
     assert not directory.exists()

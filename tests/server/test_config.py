@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from watchword.config import Carriers, Config, ConfigError, Keys, Logs, Tls, dev_config, load
+from watchword.cli.config import masked
+from watchword.config import (
+    Carriers,
+    Config,
+    ConfigError,
+    Keys,
+    Logs,
+    Store,
+    Tls,
+    dev_config,
+    load,
+    without_password,
+)
 from watchword.core.ports import DAY, SECOND
 from watchword.fraud.limits import PhoneLimits
 from watchword.server.checks import check, faults, is_loopback, parse_address
@@ -91,6 +103,99 @@ def test_the_clients_and_the_tests_variables_are_known() -> None:
 )
 def test_c068_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, line: str) -> None:
     assert lines(tmp_path, text) == (line,)
+
+
+DSN = "postgresql://watchword:s3cret@db.example:5432/watchword?sslmode=verify-full"
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        (f'store = "{DSN}"', {}),
+        (f'[store]\nkind = "postgresql"\ndsn = "{DSN}"', {}),
+        ("", {"WATCHWORD_STORE": DSN}),
+        ('[store]\npath = "elsewhere.db"', {"WATCHWORD_STORE": DSN}),
+    ],
+)
+def test_postgresql_is_chosen_by_a_text_or_a_table(
+    tmp_path: Path, text: str, environ: Mapping[str, str]
+) -> None:
+    store = load(written(tmp_path, text), environ).store
+    assert (store.kind, store.dsn, store.prepared_statements) == ("postgresql", DSN, True)
+    assert store.shown == "postgresql://watchword@db.example:5432/watchword"
+    assert "s3cret" not in repr(store)
+
+
+def test_postgresqls_settings(tmp_path: Path) -> None:
+    text = '[store]\nkind = "postgresql"\ndsn_file = "a"\nkeys_dsn_file = "b"\npool = 4'
+    environ = {"WATCHWORD_STORE_PREPARED_STATEMENTS": "false", "WATCHWORD_STORE_POOL": "6"}
+    store = load(written(tmp_path, text), environ).store
+    expected = Store("postgresql", dsn_file="a", keys_dsn_file="b", pool=6)
+    assert store == replace(expected, prepared_statements=False)
+    assert store.shown == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "line"),
+    [
+        ("store = 'mysql://u:s3cret@h/d'", {}, "store: must be a table, or a text that"),
+        ("", {"WATCHWORD_STORE": "s3cret"}, "WATCHWORD_STORE: must be a table, or a text that"),
+        ("[store]\npool = true", {}, "store.pool: must be a whole number"),
+        ("", {"WATCHWORD_STORE_POOL": "s3cret"}, "WATCHWORD_STORE_POOL: must be a whole number"),
+        ("[store]\ndsn = 1", {}, "store.dsn: must be a text"),
+    ],
+)
+def test_a_wrong_store_is_told_without_its_value(
+    tmp_path: Path, text: str, environ: Mapping[str, str], line: str
+) -> None:
+    (said,) = lines(tmp_path, text, environ)
+    assert said.startswith(line)
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("dsn", "shown"),
+    [
+        ("postgresql://u:s3cret@h/d", "postgresql://u@h/d"),
+        ("postgresql://u:s3cret@@/s3cret@h:1/d", "postgresql://u@h:1/d"),
+        ("postgresql://h/d?password=s3cret", "postgresql://h/d"),
+        ("postgresql://h/d?password=s3c@s3cret", "***"),
+        ("postgresql://u@h,i/d#s3cret", "postgresql://u@h,i/d"),
+        ("host=h password=s3cret", "***"),
+        ("", ""),
+    ],
+)
+def test_no_password_is_shown(dsn: str, shown: str) -> None:
+    assert without_password(dsn) == shown
+
+
+def test_config_show_masks_every_dsn() -> None:
+    config = Config(store=Store("postgresql", dsn=DSN, keys_dsn=DSN, dsn_file="named"))
+    shown = masked(config)["store"]
+    assert "s3cret" not in str(shown)
+    assert shown["dsn"] == shown["keys_dsn"] == "postgresql://watchword@db.example:5432/watchword"
+    assert shown["dsn_file"] == "named"
+
+
+@pytest.mark.parametrize(
+    ("store", "line"),
+    [
+        (Store("postgresql"), "store: PostgreSQL needs dsn or dsn_file, and not both"),
+        (
+            Store("postgresql", dsn=DSN, dsn_file="/dev/null"),
+            "store: PostgreSQL needs dsn or dsn_file, and not both",
+        ),
+        (
+            Store("postgresql", dsn=DSN, keys_dsn=DSN, keys_dsn_file="/dev/null"),
+            "store: keys_dsn or keys_dsn_file, not both",
+        ),
+        (Store("postgresql", dsn_file="/nowhere"), "store.dsn_file: cannot be read"),
+        (Store("postgresql", dsn=DSN, pool=1), "store.pool: must lie between 2 and 200"),
+    ],
+)
+def test_a_postgresql_that_cannot_serve_is_refused(tmp_path: Path, store: Store, line: str) -> None:
+    config = replace(dev_config(tmp_path, {}), store=store)
+    assert list(faults(config, dev=True)) == [line]
 
 
 @pytest.mark.parametrize("text", ["a = 1\na = 2", "[x", "a = \x00", "&a [*a, *a]"])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from watchword.cli.failure import refuse
-from watchword.config import Config, ConfigError, dev_config, load
+from watchword.config import MASK, Config, ConfigError, dev_config, load, without_password
 from watchword.core.ports import SECOND
 from watchword.server.checks import check as check_config
 
@@ -26,7 +26,6 @@ DEV_DIRECTORY = Path("var")
 
 _PLAIN = frozenset({"path", "base_url", "sender", "messaging_service_sid", "callback_url"})
 _SECONDS = (("limits", "first_cooldown"), ("retention", "verifications"))  # as in the file
-_MASK = "***"
 
 
 @app.command()
@@ -62,15 +61,17 @@ def read(path: Path | None, *, dev: bool) -> Config:
 
 
 def masked(config: Config) -> dict[str, Any]:
-    """Return the configuration as plain data, without what a carrier may hold secret."""
+    """Return the configuration as plain data, without passwords and what a carrier may hold."""
     plain = asdict(config)
     plain["limits"] = config.limits._asdict()
     for section, name in _SECONDS:
         plain[section][name] //= SECOND
+    for name in ("dsn", "keys_dsn"):
+        plain["store"][name] = without_password(plain["store"][name])
     for table in plain["carriers"]["tables"].values():
         for name, value in table.items():
             if isinstance(value, str) and name not in _PLAIN and not name.endswith("_file"):
-                table[name] = _MASK
+                table[name] = MASK
     return plain
 
 

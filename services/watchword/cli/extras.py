@@ -11,6 +11,7 @@ _EXTRAS = {
         "prometheus_client",
         "uvloop",
     },
+    "postgresql": {"asyncpg"},
     "bench": {"hpack", "matplotlib"},
 }
 

@@ -76,7 +76,7 @@ def _reachable(listen: str) -> str:
 def _tell(config: Config, credentials: Path, *, as_json: bool) -> None:
     made = {
         "world": config.world,
-        "store": config.store.path,
+        "store": config.store.shown,
         "keys": config.keys.directory,
         "credentials": str(credentials),
     }

@@ -130,9 +130,8 @@ class Server:
         """
         provider = plugins.keys_adapter(self.config.keys.kind)(Path(self.config.keys.directory))
         carriers = plugins.make_carriers(self.config)
-        stores = await plugins.stores_adapter(self.config.store.kind).open(
-            Path(self.config.store.path),
-            world=self.config.world,
+        stores = await plugins.open_stores(
+            self.config,
             clock=self.clock,
             bus=self.bus,
             provider=provider,

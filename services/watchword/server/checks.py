@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from watchword.config import WORLDS, Config, ConfigError
+from watchword.config import WORLDS, Config, ConfigError, Store
 from watchword.core.ports import DAY, SECOND, Millis
 from watchword.fraud.limits import BOUNDS
 
@@ -15,6 +15,7 @@ MAKE_BELIEVE = frozenset({"console", "sandbox"})
 
 SHORTEST_RETENTION: Millis = DAY
 LONGEST_RETENTION: Millis = 400 * DAY
+LARGEST_POOL = 200
 LEVELS = ("debug", "info", "warning", "error")
 
 _IN_SECONDS = frozenset({"first_cooldown"})
@@ -33,6 +34,7 @@ def faults(config: Config, *, dev: bool, environ: Mapping[str, str] | None = Non
     """Yield one line for each reason why a server with this configuration must not start."""
     yield from _addresses(config)
     yield from _values(config)
+    yield from _store(config.store)
     yield from _tls(config)
     yield from _dev(config) if dev else _real(config)
     if not dev and config.world == "production":
@@ -102,6 +104,21 @@ def _values(config: Config) -> Iterator[str]:
             yield f"limits.{name}: must lie between {low // unit} and {high // unit}"
     if not SHORTEST_RETENTION <= config.retention.verifications <= LONGEST_RETENTION:
         yield "retention.verifications: must lie between 1 and 400 days, in seconds"
+
+
+def _store(store: Store) -> Iterator[str]:
+    if store.kind != "postgresql":
+        return
+    if bool(store.dsn) == bool(store.dsn_file):
+        yield "store: PostgreSQL needs dsn or dsn_file, and not both"
+    if store.keys_dsn and store.keys_dsn_file:
+        yield "store: keys_dsn or keys_dsn_file, not both"
+    for name in ("dsn_file", "keys_dsn_file"):
+        path = getattr(store, name)
+        if path and not os.access(path, os.R_OK):
+            yield f"store.{name}: cannot be read"
+    if not 2 <= store.pool <= LARGEST_POOL:  # noqa: PLR2004 - one for reads, one for commands
+        yield f"store.pool: must lie between 2 and {LARGEST_POOL}"
 
 
 def _tls(config: Config) -> Iterator[str]:

@@ -33,7 +33,7 @@ def prepare(config: Config, clock: Clock, entropy: Entropy) -> None:
     store.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     if keys.exists():
         return
-    if store.exists():
+    if config.store.kind == "sqlite" and store.exists():
         raise ConfigError(f"{keys}: the keys of {store} are gone; remove {store.parent} and begin")
     keys_adapter(config.keys.kind).create(keys, clock=clock, entropy=entropy)
 

@@ -1,13 +1,13 @@
 """Finds adapters by entry point, as a third party's would be found."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from watchword.account.store import AccountStore
 from watchword.config import Config, ConfigError
-from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
+from watchword.core.ports import ChangeBus, Clock, Entropy, Millis, StoreMeter
 from watchword.delivery.carrier import Carrier
 from watchword.delivery.outbox import Outbox
 from watchword.tenancy.directory import TenancyReader
@@ -37,9 +37,17 @@ class Stores(Protocol):
 class StoresAdapter(Protocol):
     """What an entry point of the group `watchword.stores` names."""
 
+    def place(self, settings: Mapping[str, object]) -> Any:  # noqa: ANN401 - the adapter's own
+        """Return what `open` takes: where the store is, from the configuration's section.
+
+        Raises `ValueError` with one line, which holds no password.
+        """
+        ...
+
     async def open(
         self,
-        path: Path,
+        place: Any,  # noqa: ANN401
+        /,
         *,
         world: str,
         clock: Clock,
@@ -50,6 +58,23 @@ class StoresAdapter(Protocol):
         meter: StoreMeter | None = None,
     ) -> Stores:
         """Open the store, made first where `create` is true and nothing is there."""
+        ...
+
+
+class Growing(Protocol):
+    """What a store's adapter may offer beside `open`, for measurements of its size."""
+
+    async def grow(
+        self,
+        place: Any,  # noqa: ANN401
+        *,
+        account_id: str,
+        application_id: str,
+        count: int,
+        now: Millis,
+        tell: Callable[[int], None],
+    ) -> None:
+        """Add `count` approved verifications of the past to a sandbox store nobody serves."""
         ...
 
 
@@ -78,6 +103,34 @@ class CarrierAdapter(Protocol):
 def stores_adapter(kind: str) -> StoresAdapter:
     """Return the store adapter of that name. Raises `ConfigError`."""
     return cast("StoresAdapter", _load("watchword.stores", kind, "store.kind"))
+
+
+async def open_stores(
+    config: Config,
+    *,
+    clock: Clock,
+    bus: ChangeBus,
+    provider: KeyProvider,
+    create: bool,
+    entropy: Entropy,
+    meter: StoreMeter | None = None,
+) -> Stores:
+    """Open the configured store. Raises `ConfigError`, or the adapter's own refusal."""
+    adapter = stores_adapter(config.store.kind)
+    try:
+        place = adapter.place(config.store.settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return await adapter.open(
+        place,
+        world=config.world,
+        clock=clock,
+        bus=bus,
+        provider=provider,
+        create=create,
+        entropy=entropy,
+        meter=meter,
+    )
 
 
 def keys_adapter(kind: str) -> KeysAdapter:

@@ -16,7 +16,7 @@ from watchword.core.system import SystemClock, SystemEntropy
 from watchword.server import checks, dev
 from watchword.server.bootstrap import Server
 from watchword.server.bus import LocalChangeBus
-from watchword.server.plugins import keys_adapter, stores_adapter
+from watchword.server.plugins import keys_adapter, open_stores
 from watchword.telemetry import logs
 from watchword.vault.keyring import KeyProvider
 
@@ -88,9 +88,8 @@ async def initialise(config: Config) -> NewIdentity:
     """
     clock, entropy = SystemClock(), SystemEntropy()
     provider = _first_keys(config, clock, entropy)
-    stores = await stores_adapter(config.store.kind).open(
-        Path(config.store.path),
-        world=config.world,
+    stores = await open_stores(
+        config,
         clock=clock,
         bus=LocalChangeBus(),
         provider=provider,
@@ -105,7 +104,7 @@ async def initialise(config: Config) -> NewIdentity:
 
 def _first_keys(config: Config, clock: Clock, entropy: Entropy) -> KeyProvider:
     path = Path(config.store.path)
-    if path.exists():
+    if config.store.kind == "sqlite" and path.exists():
         raise ConfigError(f"{path}: is there already; init makes new deployments only")
     directory = Path(config.keys.directory)
     return keys_adapter(config.keys.kind).create(directory, clock=clock, entropy=entropy)

@@ -50,7 +50,7 @@ class AccountBench(NamedTuple):
     store: AccountStore
     clock: FakeClock
     published: Callable[[], list[str]]
-    leaves: Callable[[], list[Leaf]]
+    leaves: Callable[[], Awaitable[list[Leaf]]]
 
 
 async def error_of(call: Awaitable[object]) -> DomainError:
@@ -98,7 +98,7 @@ class AccountStoreContract:
         patch = AccountPatch(display_name="New name")
         for _ in range(2):
             await two.store.update_account(A.account_id, patch, OPERATOR, None)
-        ours = [leaf for leaf in two.leaves() if leaf.object_id == A.account_id]
+        ours = [leaf for leaf in await two.leaves() if leaf.object_id == A.account_id]
         assert [leaf.version for leaf in ours] == [1, 2]
         assert {leaf.account_id for leaf in ours} == {A.account_id}
         assert sorted(two.published()[told:]) == sorted([A.account_id, TENANCY_TOPIC])
@@ -161,10 +161,10 @@ class AccountStoreContract:
         store, caller = two.store, admin_of(A.account_id)
         key = key_of("r")
         first = await store.create_application(application_of(A.account_id, "3"), caller, key)
-        leaves = len(two.leaves())
+        leaves = len(await two.leaves())
         again = await store.create_application(application_of(A.account_id, "4"), caller, key)
         assert (again.row, again.replayed) == (first.row, True)
-        assert len(two.leaves()) == leaves
+        assert len(await two.leaves()) == leaves
         other = key_of("r", body=b"else")
         error = await error_of(
             store.create_application(application_of(A.account_id, "5"), caller, other)
@@ -183,13 +183,13 @@ class AccountStoreContract:
         taken = ("spiffe://mesh/ns/a/sa/web",)
         patch = ApplicationPatch(spiffe_ids=taken)
         await two.store.update_application(PA.application_id, patch, OPERATOR, None)
-        leaves, told = len(two.leaves()), len(two.published())
+        leaves, told = len(await two.leaves()), len(two.published())
         draft = application_of(B.account_id, "3", spiffe_ids=taken)
         error = await error_of(two.store.create_application(draft, OPERATOR, key_of("r")))
         assert isinstance(error, InvalidArgument)
         assert error.field == "spiffe_ids"
         assert await two.store.application(draft.application_id) is None
-        assert (len(two.leaves()), len(two.published())) == (leaves, told)
+        assert (len(await two.leaves()), len(two.published())) == (leaves, told)
         free = draft._replace(spiffe_ids=())
         written = await two.store.create_application(free, OPERATOR, key_of("r"))
         assert not written.replayed
@@ -328,7 +328,7 @@ class AccountStoreContract:
         error = await error_of(two.store.delete_test_number(*place, OPERATOR, None))
         assert error.reason is Reason.TEST_NUMBER_NOT_FOUND
         await two.store.create_test_number(draft, OPERATOR, None)
-        versions = [leaf.version for leaf in two.leaves() if leaf.object_id == draft.row_name]
+        versions = [leaf.version for leaf in await two.leaves() if leaf.object_id == draft.row_name]
         assert versions == [1, 2, 3]
 
     async def test_lists_go_newest_first_in_pages(self, two: AccountBench) -> None:

@@ -219,6 +219,10 @@ class MemoryAccountStore:
 
         self._write(add)
 
+    def revision(self) -> int:
+        """Return a number that stays: no other process writes here."""
+        return 0
+
     async def account(self, account_id: str) -> Account | None:
         """Return the account."""
         return self._rows().account(account_id)

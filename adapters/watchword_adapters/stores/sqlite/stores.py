@@ -1,17 +1,20 @@
 """All ports of the embedded store over one pair of files."""
 
+import asyncio
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from watchword.audit.leaf import LeafMaker
 from watchword.core.keys import KeyProvider
-from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
+from watchword.core.ports import ChangeBus, Clock, Entropy, Millis, StoreMeter
 from watchword.core.system import SystemEntropy
 from watchword_adapters.stores.sqlite import schema
 from watchword_adapters.stores.sqlite.account import SqliteAccountStore
 from watchword_adapters.stores.sqlite.engine import Engine
+from watchword_adapters.stores.sqlite.grow import Owner, Tell, grow
 from watchword_adapters.stores.sqlite.keystore import KeyStoreFileError, SqliteKeyStore
 from watchword_adapters.stores.sqlite.outbox import SqliteOutbox
 from watchword_adapters.stores.sqlite.place import check_place
@@ -46,6 +49,11 @@ class SqliteStores:
         self.tenancy = self.account
         self._engine = engine
 
+    @staticmethod
+    def place(settings: Mapping[str, object]) -> Path:
+        """Return the path that the configuration's section names."""
+        return Path(str(settings["path"]))
+
     @classmethod
     async def open(
         cls,
@@ -76,6 +84,14 @@ class SqliteStores:
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             raise StoreRefused(f"{path}: the file cannot be opened ({name})") from None
+
+    @staticmethod
+    async def grow(
+        place: Path, *, account_id: str, application_id: str, count: int, now: Millis, tell: Tell
+    ) -> None:
+        """Add approved verifications of the past to a closed sandbox store; see `grow`."""
+        owner = Owner(account_id, application_id)
+        await asyncio.to_thread(grow, Path(place), owner, count, now, tell)
 
     async def check(self) -> None:
         """Return where the store can serve; raises `Unavailable`."""

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from watchword.cli.bench.database import SQLITE
 from watchword.cli.bench.processes import BenchError
 from watchword.cli.bench.report import document, long_document, long_table, table
-from watchword.cli.bench.run import measure, measure_long
+from watchword.cli.bench.run import Setup, measure, measure_long
 from watchword.cli.failure import refuse
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -33,6 +34,16 @@ def bench(
     count: Annotated[
         int, typer.Option(min=1, max=6 * MILLION, help="How many verifications with --long.")
     ] = MILLION,
+    store: Annotated[
+        str,
+        typer.Option(
+            metavar="STORE",
+            help="sqlite; postgresql, a server of its own; or the DSN of an empty database.",
+        ),
+    ] = SQLITE,
+    kept: Annotated[
+        int, typer.Option(min=0, help="How many finished verifications the store begins with.")
+    ] = 0,
     json_file: Annotated[
         str, typer.Option("--json", metavar="FILE", help="Write JSON there; - for stdout.")
     ] = "",
@@ -47,13 +58,14 @@ def bench(
     """
     if not Path("/proc/self/stat").exists():
         refuse("the bench reads /proc, which only Linux has")
+    setup = Setup(store, kept)
     try:
         with _progress() as progress:
             if long:
-                course = measure_long(count, progress)
+                course = measure_long(count, setup, progress)
                 found, shown = long_document(course), long_table(course)
             else:
-                figures = measure(seconds, progress)
+                figures = measure(seconds, setup, progress)
                 found, shown = document(figures), table(figures)
     except BenchError as error:
         refuse(str(error))

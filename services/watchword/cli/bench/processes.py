@@ -18,7 +18,31 @@ START_WITHIN = 30.0
 _STOP_WITHIN = 20.0
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_USER, _SYSTEM = 11, 12  # fields 14 and 15 of proc_pid_stat(5), from the state on
+# Fields of proc_pid_stat(5), counted from the state on: the parent, its own user and system
+# time, and that of its children that have ended.
+_PARENT = 1
+_OWN = slice(11, 13)
+_WITH_ENDED_CHILDREN = slice(11, 15)
+
+
+def family_cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process and its children have used, ended ones too."""
+    ticks = _ticks(_stat(pid), _WITH_ENDED_CHILDREN)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                fields = _stat(int(entry.name))
+                ticks += _ticks(fields, _OWN) if int(fields[_PARENT]) == pid else 0
+    return ticks / _TICK
+
+
+def _stat(pid: int) -> list[str]:
+    # The name before the last parenthesis may hold anything.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _ticks(fields: list[str], which: slice) -> int:
+    return sum(map(int, fields[which]))
 
 
 class BenchError(Exception):
@@ -95,8 +119,7 @@ class Process:
 
     def cpu(self) -> float:
         """Return the seconds of CPU, user and system, that its threads have used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICK
+        return _ticks(_stat(self.pid), _OWN) / _TICK
 
     def memory(self) -> int:
         """Return its resident memory in bytes."""

@@ -6,9 +6,10 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from watchword.cli.bench.database import SQLITE
 from watchword.cli.bench.machine import Machine
-from watchword.cli.bench.run import IN_FLIGHT, Bench, Long, Sample
-from watchword.cli.bench.statistics import Latency, Slice, Summary, ratio, summary
+from watchword.cli.bench.run import IN_FLIGHT, Bench, Long, Sample, Setup
+from watchword.cli.bench.statistics import CALLS, Latency, Slice, Summary, ratio, summary
 
 GOAL_RATIO = 1.6
 GOAL_MEMORY = 200_000_000
@@ -21,6 +22,7 @@ def document(bench: Bench) -> dict[str, Any]:
     verification, empty = summary(bench.verification), summary(bench.empty)
     return {
         "machine": bench.machine._asdict(),
+        "setup": bench.setup._asdict(),
         "seconds": bench.seconds,
         "slice_seconds": bench.slice_seconds,
         "in_flight": IN_FLIGHT,
@@ -45,6 +47,7 @@ def long_document(long: Long) -> dict[str, Any]:
     """Return everything that the long run measured as plain data."""
     plain = asdict(long)
     plain["machine"] = long.machine._asdict()
+    plain["setup"] = long.setup._asdict()
     plain["samples"] = [sample._asdict() for sample in long.samples]
     plain["highest_resident_bytes"] = max(sample.memory for sample in long.samples)
     plain["goal_resident_bytes"] = GOAL_MEMORY
@@ -54,12 +57,16 @@ def long_document(long: Long) -> dict[str, Any]:
 def table(bench: Bench) -> Table:
     """Return the figures of a run for people."""
     verification, empty = summary(bench.verification), summary(bench.empty)
-    shown = Table(box=SIMPLE_HEAD, title=_title(bench.machine), title_justify="left")
+    shown = Table(box=SIMPLE_HEAD, title=_title(bench.machine, bench.setup), title_justify="left")
     for column in ("", "verification", "empty call", "note"):
         shown.add_column(column, justify="left" if column in ("", "note") else "right")
     shown.add_row(
         "server CPU, µs", _spread(verification), _spread(empty), "median (lowest to highest)"
     )
+    above = verification.cpu_us - CALLS * empty.cpu_us
+    shown.add_row("above two empty calls, µs", f"{above:,.0f}")
+    if bench.setup.store != SQLITE:
+        shown.add_row("database CPU, µs", f"{verification.database_us:,.0f}")
     proportion = ratio(verification, empty)
     shown.add_row("over two empty calls", f"{proportion:.2f}", "1", f"goal {GOAL_RATIO}")
     shown.add_row("a second", f"{verification.per_second:,.0f}", f"{empty.per_second:,.0f}")
@@ -81,7 +88,7 @@ def table(bench: Bench) -> Table:
 
 def long_table(long: Long) -> Table:
     """Return the course of the long run for people, in about ten rows."""
-    shown = Table(box=SIMPLE_HEAD, title=_title(long.machine), title_justify="left")
+    shown = Table(box=SIMPLE_HEAD, title=_title(long.machine, long.setup), title_justify="left")
     for column in ("verifications", "seconds", "memory, MB", "server CPU, µs each"):
         shown.add_column(column, justify="right")
     step = max(1, len(long.samples) // 10)
@@ -132,8 +139,10 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
 
 
-def _title(found: Machine) -> str:
+def _title(found: Machine, setup: Setup) -> str:
+    store = f"SQLite {found.sqlite}" if setup.store == SQLITE else setup.store
+    kept = f", {setup.kept:,} verifications kept" if setup.kept else ""
     return (
         f"{found.cpu}, {found.cores} cores; Python {found.python}, grpcio {found.grpcio}, "
-        f"SQLite {found.sqlite} on {found.file_system} (fsync {found.fsync_ms} ms)"
+        f"{store} on {found.file_system} (fsync {found.fsync_ms} ms){kept}"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from watchword.cli.bench.database import Database, database
 from watchword.cli.bench.machine import Machine, machine
 from watchword.cli.bench.processes import Process
 from watchword.cli.bench.site import make_site
@@ -30,11 +31,23 @@ _ANSWER_WITHIN = 300.0
 _LOG = "errors.log"
 
 
+class Setup(NamedTuple):
+    """What the server keeps its state in, and how much is in there before the run.
+
+    `store` is `sqlite`, `postgresql` for a server of the bench's own, or the DSN of an
+    empty database; `kept` counts finished verifications.
+    """
+
+    store: str = "sqlite"
+    kept: int = 0
+
+
 @dataclass(slots=True)
 class Bench:
     """What a run of `watchword bench` measured; memory is in bytes."""
 
     machine: Machine
+    setup: Setup
     seconds: float
     slice_seconds: float
     verification: list[Slice] = field(default_factory=list)
@@ -63,6 +76,7 @@ class Long:
     """What a run of `watchword bench --long` measured."""
 
     machine: Machine
+    setup: Setup
     samples: list[Sample] = field(default_factory=list)
     store_bytes: int = 0
     checked: int = 0
@@ -74,6 +88,7 @@ class Rig(NamedTuple):
     """The processes of a run, each with its connections open."""
 
     directory: Path
+    database: Database
     server: Process
     empty: Process
     generator: Process
@@ -85,14 +100,14 @@ class Rig(NamedTuple):
 
     def stretch(self, target: Process, do: str, **details: float) -> tuple[Slice, dict[str, Any]]:
         """Carry out an order and return what it cost `target` and the generator."""
-        before = target.cpu()
+        before = target.cpu(), self.database.cpu()
         answer = self.order(do, **details)
-        used = target.cpu() - before
-        return Slice(answer["done"], answer["seconds"], used, answer["cpu"]), answer
+        used = target.cpu() - before[0], self.database.cpu() - before[1]
+        return Slice(answer["done"], answer["seconds"], used[0], answer["cpu"], used[1]), answer
 
 
 @contextmanager
-def rig() -> Iterator[Rig]:
+def rig(setup: Setup, progress: Progress) -> Iterator[Rig]:
     """Make a deployment, start all processes, stop and remove everything at the end.
 
     Raises `BenchError` where a process does not start.
@@ -100,7 +115,12 @@ def rig() -> Iterator[Rig]:
     with ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="watchword-bench-"))
         directory = Path(name)
-        site = asyncio.run(make_site(directory))
+        store = stack.enter_context(database(setup.store))
+
+        def tell(count: int) -> None:
+            progress(0, f"{count:,} of {setup.kept:,} verifications put into the store")
+
+        site = asyncio.run(make_site(directory, store.dsn, setup.kept, tell))
         arguments = ("watchword.cli", "serve", "--config", str(site.config), "--json")
         log = directory / _LOG
         server = stack.enter_context(Process(arguments, directory / "server.log"))
@@ -109,14 +129,14 @@ def rig() -> Iterator[Rig]:
         endpoints = {"server": server.hear()["endpoint"], "empty": empty.hear()["endpoint"]}
         generator.tell({"profile": site.profile._asdict(), **endpoints})
         generator.hear()
-        yield Rig(directory, server, empty, generator)
+        yield Rig(directory, store, server, empty, generator)
 
 
-def measure(seconds: float, progress: Progress) -> Bench:
+def measure(seconds: float, setup: Setup, progress: Progress) -> Bench:
     """Measure for about `seconds`, start-up not counted. Raises `BenchError`."""
-    with rig() as processes:
+    with rig(setup, progress) as processes:
         length = max(_SHORTEST_SLICE, min(_SLICE, seconds / 20))
-        bench = Bench(machine(processes.directory), seconds, length)
+        bench = Bench(machine(processes.directory), _named(setup), seconds, length)
         progress(0, "warming up")
         _warm_up(processes, seconds * _WARM_UP)
         _alternate(processes, bench, progress)
@@ -159,15 +179,20 @@ def _pace(processes: Rig, bench: Bench) -> None:
     bench.sent = answer["sent"]
 
 
-def measure_long(count: int, progress: Progress) -> Long:
+def _named(setup: Setup) -> Setup:
+    """Return the setup as it may be shown: a DSN holds a password."""
+    return setup._replace(store=setup.store.partition(":")[0])
+
+
+def measure_long(count: int, setup: Setup, progress: Progress) -> Long:
     """Complete `count` verifications and watch the server's memory. Raises `BenchError`.
 
     Retention is the default: nothing is old enough to be deleted, and the store keeps it
     all. One verification more in twenty is left alone, with a code of 30 seconds, so
     that the sweeper has work all the time.
     """
-    with rig() as processes:
-        long = Long(machine(processes.directory))
+    with rig(setup, progress) as processes:
+        long = Long(machine(processes.directory), _named(setup))
         processes.order("fill", count=min(WAITING, count), in_flight=IN_FLIGHT)
         began, cpu = perf_counter(), processes.server.cpu()
         done = 0

@@ -1,16 +1,19 @@
 """A deployment of the bench's own: a sandbox world with real keys in a temporary directory."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from watchword.account.first import set_up_dev
-from watchword.config import Config
+from watchword.config import load
 from watchword.core.ids import epoch_of
 from watchword.core.system import SystemClock, SystemEntropy
 from watchword.server.bus import LocalChangeBus
-from watchword.server.plugins import keys_adapter, stores_adapter
+from watchword.server.plugins import Growing, keys_adapter, open_stores, stores_adapter
 from watchword.vault.epochs import EpochKeys
+
+Tell = Callable[[int], None]
 
 CONFIG = """\
 world = "sandbox"
@@ -18,9 +21,7 @@ issuer = "watchword-bench"
 listen = "127.0.0.1:0"
 http_listen = "127.0.0.1:0"
 callback_listen = "127.0.0.1:0"
-
-[store]
-path = {store}
+{store}
 
 [keys]
 directory = {keys}
@@ -53,19 +54,24 @@ class Site(NamedTuple):
     profile: Profile
 
 
-async def make_site(directory: Path) -> Site:
-    """Make keys, store, account and credential, as an operator would before the first start."""
+async def make_site(directory: Path, dsn: str = "", kept: int = 0, tell: Tell = print) -> Site:
+    """Make keys, store, account and credential, as an operator would before the first start.
+
+    The store is a SQLite file in `directory`, or the empty PostgreSQL database at `dsn`.
+    `kept` finished verifications of the past are put into it; `tell` hears how many stand.
+    """
     clock, entropy = SystemClock(), SystemEntropy()
-    keys, store = directory / "keys", directory / "watchword.db"
-    provider = keys_adapter(Config().keys.kind).create(keys, clock=clock, entropy=entropy)
-    stores = await stores_adapter(Config().store.kind).open(
-        store,
-        world="sandbox",
-        clock=clock,
-        bus=LocalChangeBus(),
-        provider=provider,
-        create=True,
-        entropy=entropy,
+    path = directory / "watchword.toml"
+    keys = directory / "keys"
+    # A JSON string is a TOML string.
+    store = f"store = {json.dumps(dsn)}"
+    if not dsn:
+        store = f"[store]\npath = {json.dumps(str(directory / 'watchword.db'))}"
+    path.write_text(CONFIG.format(store=store, keys=json.dumps(str(keys))))
+    config = load(path, {})
+    provider = keys_adapter(config.keys.kind).create(keys, clock=clock, entropy=entropy)
+    stores = await open_stores(
+        config, clock=clock, bus=LocalChangeBus(), provider=provider, create=True, entropy=entropy
     )
     try:
         made = await set_up_dev(stores.account, provider, clock, entropy, "sandbox")
@@ -76,11 +82,18 @@ async def make_site(directory: Path) -> Site:
         }
     finally:
         await stores.close()
-    config = directory / "watchword.toml"
-    # A JSON string is a TOML string.
-    config.write_text(CONFIG.format(store=json.dumps(str(store)), keys=json.dumps(str(keys))))
+    if kept:
+        adapter = stores_adapter(config.store.kind)
+        await cast("Growing", adapter).grow(
+            adapter.place(config.store.settings),
+            account_id=made.account_id,
+            application_id=made.application_id,
+            count=kept,
+            now=clock.now(),
+            tell=tell,
+        )
     return Site(
-        config,
+        path,
         Profile(
             application_id=made.application_id,
             credential_id=made.application.credential.credential_id,

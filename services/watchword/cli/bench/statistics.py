@@ -13,13 +13,15 @@ class Slice(NamedTuple):
     """A short stretch of one kind of load.
 
     `done` counts complete verifications or empty calls; `seconds` is wall time, `server`
-    and `generator` are seconds of CPU (user and system, all threads) spent in it.
+    `generator` and `database` are seconds of CPU (user and system, all threads) spent in it;
+    an embedded database spends the server's.
     """
 
     done: int
     seconds: float
     server: float
     generator: float
+    database: float = 0.0
 
 
 class Summary(NamedTuple):
@@ -31,6 +33,7 @@ class Summary(NamedTuple):
     per_second: float
     server_cores: float
     generator_cores: float
+    database_us: float
 
 
 def summary(slices: Sequence[Slice]) -> Summary:
@@ -46,6 +49,7 @@ def summary(slices: Sequence[Slice]) -> Summary:
         per_second=median(each.done / each.seconds for each in useful),
         server_cores=median(each.server / each.seconds for each in useful),
         generator_cores=median(each.generator / each.seconds for each in useful),
+        database_us=median(each.database / each.done * 1e6 for each in useful),
     )
 
 
