@@ -162,8 +162,9 @@ class Engine:
             async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
                 try:
                     return await connection.fetch(statement, *values)
-                except asyncpg.InternalClientError:
-                    # The server's last word, that it goes, came in between.
+                except (asyncpg.InternalClientError, TimeoutError):
+                    # The server's last word, that it goes, came in between; or it stands
+                    # still, and nobody waits for it to take note of that.
                     connection.terminate()
                     raise
         except _UNDONE:
