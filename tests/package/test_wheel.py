@@ -190,10 +190,10 @@ def test_the_wheel_holds_stubs_types_and_migrations(names: list[PurePosixPath]) 
             assert f"{package}/{proto.stem}{kind}" in held
         assert f"{package}/__init__.py" in held
     assert {"watchword/py.typed", "watchword_adapters/py.typed"} <= held
-    migrations = [p.name for p in (ROOT / "adapters").rglob("migrations/*.sql")]
-    assert migrations
-    for name in migrations:
-        assert f"watchword_adapters/stores/sqlite/migrations/{name}" in held
+    adapters = ROOT / "adapters"
+    migrations = {str(p.relative_to(adapters)) for p in adapters.rglob("migrations/*.sql")}
+    assert {Path(name).parts[2] for name in migrations} == {"sqlite", "postgresql"}
+    assert migrations <= held
     assert any(name.name == "LICENSE" for name in names)
 
 

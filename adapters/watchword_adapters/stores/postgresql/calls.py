@@ -31,7 +31,13 @@ _DURABLE = (
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 )
 # What a server that cannot serve, or a way to it that is cut, raises here.
-_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_FAULTS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -41,6 +41,7 @@ _FAULTS = (
     asyncpg.LockNotAvailableError,
     asyncpg.PostgresSystemError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
@@ -159,7 +160,13 @@ class Engine:
     async def _once(self, statement: str, values: tuple[object, ...]) -> list[Row]:
         try:
             async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
-                return await connection.fetch(statement, *values)
+                try:
+                    return await connection.fetch(statement, *values)
+                except (asyncpg.InternalClientError, TimeoutError):
+                    # The server's last word, that it goes, came in between; or it stands
+                    # still, and nobody waits for it to take note of that.
+                    connection.terminate()
+                    raise
         except _UNDONE:
             raise
         except asyncpg.ReadOnlySQLTransactionError:

@@ -32,7 +32,7 @@ CREATE TABLE watchword.schema_version (
 """
 _TABLES = frozenset({"stamp", "key_check", "schema_version"})
 # A migration waits so long for those who use a table, and others behind it no longer.
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 _APPLIED = (
     "INSERT INTO watchword.schema_version"
     " VALUES ($1, $2, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)"

@@ -207,6 +207,23 @@ BEGIN
 END
 $$;
 
+-- The caller's own verification, NULL for none. One that came to be after the stripes were
+-- looked up is not locked: then all begins again.
+CREATE FUNCTION watchword.owned(id text, account text, application text, held integer[])
+RETURNS watchword.verification
+LANGUAGE plpgsql AS $$
+DECLARE
+    v watchword.verification;
+BEGIN
+    SELECT * INTO v FROM watchword.verification AS w
+    WHERE w.verification_id = id AND w.account_id = account AND w.application_id = application;
+    IF v.state = 'PENDING' AND watchword.stripe_of(v.limits_index) <> ALL (held) THEN
+        RAISE EXCEPTION 'another command was quicker' USING ERRCODE = 'serialization_failure';
+    END IF;
+    RETURN v;
+END
+$$;
+
 CREATE FUNCTION watchword.sends_of(id text) RETURNS watchword.send[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN

@@ -213,7 +213,7 @@ END
 $$;
 
 CREATE FUNCTION watchword.resend_one(
-    command watchword.resend_command, now_ms bigint, seal watchword.seal
+    command watchword.resend_command, held integer[], now_ms bigint, seal watchword.seal
 ) RETURNS watchword.answer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -225,10 +225,10 @@ BEGIN
     IF seen.scope IS NOT NULL THEN
         RETURN watchword.replayed(a, seen, request);
     END IF;
-    SELECT * INTO v FROM watchword.verification AS w
-    WHERE w.verification_id = command.verification_id AND w.account_id = command.account_id
-        AND w.application_id = command.application_id;
-    IF NOT FOUND THEN
+    v := watchword.owned(
+        command.verification_id, command.account_id, command.application_id, held
+    );
+    IF v.verification_id IS NULL THEN
         a.error := 'NOT_FOUND';
         RETURN a;
     END IF;
@@ -274,15 +274,16 @@ DECLARE
     command watchword.resend_command;
     now_ms bigint;
 BEGIN
-    PERFORM watchword.lock(stripes || watchword.stripes_of(
+    stripes := stripes || watchword.stripes_of(
         ARRAY(SELECT c.verification_id FROM unnest(commands) AS c)
-    ));
+    );
+    PERFORM watchword.lock(stripes);
     PERFORM watchword.lock_budgets(
         ARRAY(SELECT DISTINCT c.account_id FROM unnest(commands) AS c)
     );
     now_ms := watchword.now();
     FOREACH command IN ARRAY commands LOOP
-        RETURN NEXT watchword.resend_one(command, now_ms, seal);
+        RETURN NEXT watchword.resend_one(command, stripes, now_ms, seal);
     END LOOP;
 END
 $$;

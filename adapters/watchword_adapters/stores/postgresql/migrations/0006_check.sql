@@ -114,7 +114,7 @@ END
 $$;
 
 CREATE FUNCTION watchword.check_one(
-    command watchword.check_command, now_ms bigint, seal watchword.seal
+    command watchword.check_command, held integer[], now_ms bigint, seal watchword.seal
 ) RETURNS watchword.answer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -129,10 +129,10 @@ BEGIN
     IF seen.scope IS NOT NULL THEN
         RETURN watchword.replayed(a, seen, request);
     END IF;
-    SELECT * INTO v FROM watchword.verification AS w
-    WHERE w.verification_id = command.verification_id AND w.account_id = command.account_id
-        AND w.application_id = command.application_id;
-    IF NOT FOUND THEN
+    v := watchword.owned(
+        command.verification_id, command.account_id, command.application_id, held
+    );
+    IF v.verification_id IS NULL THEN
         a.error := 'NOT_FOUND';
         RETURN a;
     END IF;
@@ -177,18 +177,19 @@ DECLARE
     command watchword.check_command;
     now_ms bigint;
 BEGIN
-    PERFORM watchword.lock(stripes || watchword.stripes_of(
+    stripes := stripes || watchword.stripes_of(
         ARRAY(SELECT c.verification_id FROM unnest(commands) AS c)
-    ));
+    );
+    PERFORM watchword.lock(stripes);
     now_ms := watchword.now();
     FOREACH command IN ARRAY commands LOOP
-        RETURN NEXT watchword.check_one(command, now_ms, seal);
+        RETURN NEXT watchword.check_one(command, stripes, now_ms, seal);
     END LOOP;
 END
 $$;
 
 CREATE FUNCTION watchword.cancel_one(
-    command watchword.cancel_command, now_ms bigint, seal watchword.seal
+    command watchword.cancel_command, held integer[], now_ms bigint, seal watchword.seal
 ) RETURNS watchword.answer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -200,10 +201,10 @@ BEGIN
     IF seen.scope IS NOT NULL THEN
         RETURN watchword.replayed(a, seen, request);
     END IF;
-    SELECT * INTO v FROM watchword.verification AS w
-    WHERE w.verification_id = command.verification_id AND w.account_id = command.account_id
-        AND w.application_id = command.application_id;
-    IF NOT FOUND THEN
+    v := watchword.owned(
+        command.verification_id, command.account_id, command.application_id, held
+    );
+    IF v.verification_id IS NULL THEN
         a.error := 'NOT_FOUND';
         RETURN a;
     END IF;
@@ -233,12 +234,13 @@ DECLARE
     command watchword.cancel_command;
     now_ms bigint;
 BEGIN
-    PERFORM watchword.lock(stripes || watchword.stripes_of(
+    stripes := stripes || watchword.stripes_of(
         ARRAY(SELECT c.verification_id FROM unnest(commands) AS c)
-    ));
+    );
+    PERFORM watchword.lock(stripes);
     now_ms := watchword.now();
     FOREACH command IN ARRAY commands LOOP
-        RETURN NEXT watchword.cancel_one(command, now_ms, seal);
+        RETURN NEXT watchword.cancel_one(command, stripes, now_ms, seal);
     END LOOP;
 END
 $$;
