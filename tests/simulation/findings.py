@@ -1,5 +1,7 @@
 """How a run that breaks a promise says so."""
 
+from typing import NoReturn
+
 INVARIANTS = {
     1: "at most one approval",
     2: "no more guesses than the budget",
@@ -29,7 +31,7 @@ class Findings:
     def __init__(self) -> None:
         self.first: Violation | None = None
 
-    def broken(self, invariant: int, what: str) -> None:
+    def broken(self, invariant: int, what: str) -> NoReturn:
         """Note and raise a violation."""
         if self.first is None:
             self.first = Violation(invariant, what)

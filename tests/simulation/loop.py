@@ -22,6 +22,8 @@ OWNER: ContextVar["Owner | None"] = ContextVar("OWNER", default=None)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+# A busy machine lets timers go off before those that could run; for so long at most (seconds).
+_STALL = 1.0
 _WORK_TIMES = (0.0, 0.0, 0.001, 0.02)
 
 
@@ -148,7 +150,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.set_exception_handler(lambda *_: None)
 
     def _step(self) -> None:
-        if not self._turn or (self._timers and self._chance.random() < self._early):
+        if not self._turn or self._stalls():
             self._wait()
         handle = self._turn.pop(self._pick())
         if handle.cancelled():
@@ -156,6 +158,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.steps += 1
         handle._run()
         self.after()
+
+    def _stalls(self) -> bool:
+        soon = bool(self._timers) and self._timers[0][0] <= self._now + _STALL
+        return soon and self._chance.random() < self._early
 
     def _pick(self) -> int:
         waiting = len(self._turn)

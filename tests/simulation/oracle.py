@@ -9,15 +9,18 @@ from tests.simulation.findings import Findings
 from tests.simulation.network import Taken
 from tests.simulation.replica import INDEX, KEYED, LEASE
 from tests.simulation.rows import Rows
+from tests.simulation.trouble import StoreClock
 from tests.support.places import Place
 
-from watchword.core.ports import Millis
+from watchword.core.ports import SECOND
 from watchword.delivery.carrier import Message
 from watchword.tenancy.model import Caller, Resend
 from watchword.verification.model import State, Verification
 
 Action = tuple[tuple[str, str], ...]
 _MOST_COPIES = 2
+# How long a commit may take, and longer (seconds).
+_SLACK = 5.0
 
 
 class Submission(NamedTuple):
@@ -43,8 +46,12 @@ class Submission(NamedTuple):
 class Oracle:
     """Checks the promises after every step; see `findings.INVARIANTS`."""
 
-    def __init__(self, place: Place, findings: Findings, accounts: list[str]) -> None:
+    def __init__(
+        self, place: Place, findings: Findings, clock: StoreClock, accounts: list[str]
+    ) -> None:
         self._place = place
+        self._clock = clock
+        self._moved_time = -_SLACK
         self._findings = findings
         self._hold = findings.hold
         known = {(name, INDEX.phone(name, phone)): phone for name in accounts for phone in PHONES}
@@ -71,9 +78,10 @@ class Oracle:
         self.step()
         return self.rows.now.verifications.get(verification_id)
 
-    def clock_moved(self, now: Millis) -> None:
+    def clock_moved(self) -> None:
         """Take note of a clock that was set."""
-        self.budgets.clock_moved(now)
+        self.budgets.clock_moved(self._clock.now())
+        self._moved_time = self._clock.elapsed
 
     def live_codes(self, row: Verification) -> set[str]:
         """Return the codes that were issued and that the row accepts."""
@@ -91,6 +99,10 @@ class Oracle:
         )
         self._hold(4, "approved without a matching code", true=told)
         self._hold(4, "approved too late", true=row.approve_time < row.expire_time)
+        # A command that the clock overtook was decided by what it showed before.
+        if self._clock.elapsed - self._moved_time >= _SLACK:
+            late = abs(self._clock.now() - row.approve_time)
+            self._hold(4, "approved at another time", true=late < _SLACK * SECOND)
 
     # ------------------------------------------------------------------ the carrier
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import TypeVar, cast
 
 from tests.simulation.loop import OWNER, Owner
@@ -185,7 +185,7 @@ class Replica:
 
         context = copy_context()
         context.run(OWNER.set, self.owner)
-        return asyncio.get_running_loop().create_task(run(), context=Context.copy(context))
+        return asyncio.get_running_loop().create_task(run(), context=context)
 
     async def _open(self) -> None:
         async def receive(receipt: object) -> None:

@@ -1,6 +1,7 @@
 """One run: replicas and callers on a store, in an order and with troubles drawn from a seed."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -103,11 +104,12 @@ class Simulation:
     async def _run(self) -> Run:
         await self._open()
         callers = await self._callers()
-        self.oracle = Oracle(self.place, self.findings, [c.account_id for c in callers])
+        self.oracle = Oracle(self.place, self.findings, self.clock, [c.account_id for c in callers])
         self.network.called, self.network.took = self.oracle.called, self.oracle.took
         self.pool = Pool(
             replicas=lambda: self.replicas,
             network=self.network,
+            findings=self.findings,
             oracle=self.oracle,
             ledger=Ledger(self.oracle, self.findings),
             clock=self.clock,
@@ -153,7 +155,7 @@ class Simulation:
     async def _jump(self, chance: random.Random, millis: int) -> None:
         await asyncio.sleep(chance.uniform(0.0, _LATEST_CRASH))
         self.clock.jump(millis)
-        self.oracle.clock_moved(self.clock.now())
+        self.oracle.clock_moved()
 
     async def _crash_all(self) -> None:
         """Lose every process, the store's own included."""
@@ -228,7 +230,11 @@ class Simulation:
             replica.owner.kill()
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        self.loop.run_until_complete(self._end())
+        ending = self.loop.create_task(self._end())
+        while not ending.done():
+            # A run that broke off at its very end has left its own signal to stop behind.
+            with contextlib.suppress(RuntimeError):
+                self.loop.run_until_complete(ending)
         self.loop.close()
 
     async def _end(self) -> None:

@@ -14,7 +14,6 @@ from watchword.testing.clock import START
 
 _PAUSES = (0.0,) * 6 + (0.001, 0.005, 0.02, 0.1, 2.0)
 _JUMPS = (SECOND, 31 * SECOND, 10 * MINUTE, HOUR, 25 * HOUR, -SECOND, -MINUTE, -10 * MINUTE, -HOUR)
-# A store may answer late, but an in-process one never takes so long (seconds).
 
 
 class Fault(Enum):
@@ -148,6 +147,11 @@ class StoreClock:
         self.jumps += 1
 
     @property
+    def elapsed(self) -> float:
+        """Return the seconds of the simulation, which nobody can set."""
+        return self._time()
+
+    @property
     def highest(self) -> Millis:
         """Return the latest time that it ever showed."""
         return max(self._highest, self.now())
@@ -165,7 +169,10 @@ class SkewedClock:
 
 
 class Plan(NamedTuple):
-    """What a run is like: how many take part, and how much goes wrong."""
+    """What a run is like: how many take part, and how much goes wrong.
+
+    In a `siege` few callers guess for hours at the codes of one phone.
+    """
 
     clients: int
     actions: int
@@ -181,14 +188,15 @@ class Plan(NamedTuple):
     def draw(cls, chance: random.Random) -> "Plan":
         """Return a plan; a good part of them is harmless in one respect or another."""
         jumps = chance.choice((0, 0, 0, 1, 3))
+        siege = chance.random() < 0.25
         return cls(
-            clients=chance.randint(2, 6),
-            actions=chance.randint(3, 9),
+            clients=chance.randint(1, 3) if siege else chance.randint(2, 6),
+            actions=chance.randint(15, 40) if siege else chance.randint(3, 9),
             store_faults=chance.choice((0.0, 0.02, 0.1)),
             carrier_faults=chance.choice((0.0, 0.1, 0.5)),
             crashes=chance.choice((0, 0, 1, 3)),
             jumps=tuple(chance.choice(_JUMPS) for _ in range(jumps)),
             skews=tuple(chance.choice((0, 0, 500, -500, 2 * SECOND, -2 * SECOND)) for _ in "ab"),
-            siege=chance.random() < 0.25,
+            siege=siege,
             start=START + chance.randrange(DAY),
         )
