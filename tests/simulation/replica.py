@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from typing import TypeVar, cast
 
 from tests.simulation.loop import OWNER, Owner
 from tests.simulation.network import Network, SimulatedCarrier
-from tests.simulation.trouble import Gate, Gated, Trouble
+from tests.simulation.trouble import PAUSES, Gate, Gated, Trouble
 from tests.support.places import PROVIDER, WORLD
 
 from watchword.core.errors import DomainError, Unavailable
@@ -95,11 +95,12 @@ class Replica:
         chance: random.Random,
         trouble: Trouble,
         write: Callable[[bytes], None],
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
         """Put it together; `serve` begins."""
         self.owner = Owner(name)
         self._chance = chance
-        gate = Gate(self.owner, chance, trouble)
+        gate = Gate(self.owner, chance, trouble, pauses)
         store = cast("VerificationStore", Gated(stores.verification, gate))
         outbox = cast("Outbox", Gated(stores.outbox, gate))
         self._epochs = EpochKeys(cast("KeyStore", Gated(stores.keystore, gate)))

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from watchword.core.errors import DomainError, Unavailable
 from watchword.core.ports import DAY, HOUR, MINUTE, SECOND, Clock, Millis
 from watchword.testing.clock import START
 
-_PAUSES = (0.0,) * 6 + (0.001, 0.005, 0.02, 0.1, 2.0)
+PAUSES = (0.0,) * 6 + (0.001, 0.005, 0.02, 0.1, 2.0)
 _JUMPS = (SECOND, 31 * SECOND, 10 * MINUTE, HOUR, 25 * HOUR, -SECOND, -MINUTE, -10 * MINUTE, -HOUR)
 
 
@@ -26,6 +26,9 @@ class Fault(Enum):
     KILL_AFTER = "the caller's process dies after the commit"
 
 
+_FAULTS = (Fault.BEFORE,) * 3 + (Fault.AFTER,) * 3 + (Fault.KILL_BEFORE, Fault.KILL_AFTER)
+
+
 class Trouble(Protocol):
     """Decides what becomes of each call."""
 
@@ -37,15 +40,18 @@ class Trouble(Protocol):
 class SomeCalls:
     """Each call fails with the same probability, until it is calmed."""
 
-    def __init__(self, chance: random.Random, rate: float) -> None:
+    def __init__(
+        self, chance: random.Random, rate: float, kinds: Sequence[Fault] = _FAULTS
+    ) -> None:
+        """Fail `rate` of the calls in one of these ways."""
         self._chance = chance
+        self._kinds = kinds
         self.rate = rate
 
     def next(self, method: str) -> Fault:
         if self.rate == 0 or self._chance.random() >= self.rate:
             return Fault.NONE
-        kinds = (Fault.BEFORE,) * 3 + (Fault.AFTER,) * 3 + (Fault.KILL_BEFORE, Fault.KILL_AFTER)
-        return self._chance.choice(kinds)
+        return self._chance.choice(self._kinds)
 
 
 class OneCall:
@@ -71,8 +77,16 @@ class OneCall:
 class Gate:
     """All ways of one process to its store lead through here; it closes when the process dies."""
 
-    def __init__(self, owner: Owner, chance: random.Random, trouble: Trouble) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        chance: random.Random,
+        trouble: Trouble,
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
+        """Pause for one of `pauses` (seconds) before and after each call."""
         self._owner = owner
+        self._pauses = pauses
         self._chance = chance
         self._trouble = trouble
 
@@ -104,7 +118,7 @@ class Gate:
 
     async def pause(self) -> None:
         """Let others go first, for a while."""
-        await asyncio.sleep(self._chance.choice(_PAUSES))
+        await asyncio.sleep(self._chance.choice(self._pauses))
 
     def check(self) -> None:
         """Go no further on behalf of a process that is dead."""
