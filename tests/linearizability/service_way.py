@@ -1,8 +1,8 @@
 """Calls the services of two replicas over one store, without servicer or socket."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from tests.linearizability.callers import CALLERS, Crowd
 from tests.linearizability.checker import UNKNOWN, Answer
@@ -101,7 +101,7 @@ class ServiceWay:
 
     async def _ask(
         self,
-        call: Callable[[VerificationService], Awaitable[T]],
+        call: Callable[[VerificationService], Coroutine[Any, Any, T]],
         read: Callable[[T], Answer],
     ) -> Answer | None:
         try:

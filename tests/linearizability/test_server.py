@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +113,14 @@ async def crowd(directory: Path, seed: int) -> AsyncIterator[Crowd]:
         ]
         await asyncio.gather(*(channel.channel_ready() for channel in channels))
         ways = [ConnectionWay(live, channel) for channel in channels]
-        yield Crowd(ways, random.Random(seed), clock.advance)
+        yield Crowd(ways, random.Random(seed), clock.advance, partial(_idle, live))
+
+
+def _idle(live: Live) -> bool:
+    path = f"file:{live.server.config.store.path}?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
+        queued = db.execute("SELECT count(*) FROM send WHERE state = 'QUEUED'").fetchone()
+    return bool(queued == (0,))
 
 
 async def test_c033_a_server_answers_as_one_after_the_other(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from tests.support.places import PLACES, MakePlace, MemoryPlace, Place
 from watchword.core.ports import ChangeBus, Clock
 from watchword.server.plugins import Stores
 
+# A caller that goes away at once leaves work behind that was never begun.
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+
 SEEDS = {"memory": 4, "sqlite": 2}
 MANY = {"memory": 400, "sqlite": 60}
 _SHORT = (0.0, 0.0, 0.001)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -257,7 +257,7 @@ class Client:
         request_id: str,
         said: Submission,
         verification_id: str,
-        call: Callable[[VerificationService], Awaitable[Any]],
+        call: Callable[[VerificationService], Coroutine[Any, Any, Any]],
     ) -> Ask:
         ask = Ask(kind, request_id, said, verification_id, self._pool.clock.highest, call)
         self._pool.asks.append(ask)

@@ -1,7 +1,7 @@
 """What callers were told, and what must be committed because they were told so."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ class Ask:
     submission: Submission
     verification_id: str
     time: Millis
-    call: Callable[[VerificationService], Awaitable[Any]]
+    call: Callable[[VerificationService], Coroutine[Any, Any, Any]]
     foreign: bool = False
     phone: str = ""
     answer: Answer = UNKNOWN

@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from tests.simulation.loop import OWNER, Owner
 from tests.simulation.network import Network, SimulatedCarrier
@@ -157,7 +157,7 @@ class Replica:
         self._spawn(self.dispatcher.run())
         self._spawn(self._sweep())
 
-    async def call(self, use: Callable[[VerificationService], Awaitable[T]]) -> T:
+    async def call(self, use: Callable[[VerificationService], Coroutine[Any, Any, T]]) -> T:
         """Call the service as a handler does, by a task of the process; raises `Lost`."""
         if not self.alive:
             raise Lost
@@ -180,13 +180,10 @@ class Replica:
             await self.dispatcher.stop()
         self.owner.kill()
 
-    def _spawn(self, work: Awaitable[T]) -> "asyncio.Task[T]":
-        async def run() -> T:
-            return await work
-
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         context = copy_context()
         context.run(OWNER.set, self.owner)
-        return asyncio.get_running_loop().create_task(run(), context=context)
+        return asyncio.get_running_loop().create_task(work, context=context)
 
     async def _open(self) -> None:
         async def receive(receipt: object) -> None:
