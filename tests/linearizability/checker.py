@@ -109,7 +109,19 @@ class _Search(Generic[S]):
         return left, state, taken
 
     def _choices(self, left: int, state: S) -> Iterable[tuple[int, S]]:
+        """Yield what may come next. Of calls that are alike, the one that ended first is enough:
+
+        the others can take its place in any order that begins with one of them.
+        """
+        alike: dict[tuple[object, ...], int] = {}
         for number in self._first(left):
+            event = self.events[number]
+            # Named tuples of two types are equal where their fields are.
+            kind = (type(event.op), event.op, event.answer)
+            other = alike.setdefault(kind, number)
+            if event.ended < self.events[other].ended:
+                alike[kind] = number
+        for number in alike.values():
             event = self.events[number]
             after = self.apply(state, event.op, event.answer)
             if after is not None and after != state:

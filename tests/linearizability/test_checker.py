@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.linearizability.checker import NEVER, UNKNOWN, Answer, Event, Undecided, check
 from tests.linearizability.history import explained
-from tests.linearizability.spec import Cancel, Check, Get, Start, Tick
+from tests.linearizability.spec import Cancel, Check, Get, Resend, Start, Tick
 
 
 def register(state: int, op: Any, answer: Answer | None) -> int | None:
@@ -130,6 +130,14 @@ def test_a_start_that_nobody_answered_shows_later() -> None:
     assert explained([unknown, refused, told, seen]).linearizable
     twice = Event(Get("V"), ("read", "PENDING", 5, 2), 7, 8)
     assert not explained([unknown, refused, told, twice]).linearizable
+
+
+def test_what_only_looks_alike_is_not_taken_for_the_same() -> None:
+    # A Resend and a Cancel of one verification have equal fields.
+    resend = Event(Resend("r", "V"), UNKNOWN, 3, NEVER)
+    cancel = Event(Cancel("x", "V"), UNKNOWN, 4, NEVER)
+    seen = Event(Get("V"), ("read", "CANCELED", 0, 1), 5, 6)
+    assert explained([STARTED, resend, cancel, seen]).linearizable
 
 
 def test_a_code_is_in_time_or_it_is_not() -> None:

@@ -160,8 +160,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.after()
 
     def _stalls(self) -> bool:
-        soon = bool(self._timers) and self._timers[0][0] <= self._now + _STALL
-        return soon and self._chance.random() < self._early
+        if self._early == 0 or self._chance.random() >= self._early:
+            return False
+        self._drop_cancelled()
+        return bool(self._timers) and self._timers[0][0] <= self._now + _STALL
 
     def _pick(self) -> int:
         waiting = len(self._turn)
@@ -173,8 +175,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def _wait(self) -> None:
         """Let time pass until the next timer is due, and take all that are due then."""
-        while self._timers and self._timers[0][2].cancelled():
-            heapq.heappop(self._timers)
+        self._drop_cancelled()
         if not self._timers:
             if not self._turn:
                 raise Stuck("nothing can run any more")
@@ -183,6 +184,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._trace.update(f"@{self._now} ".encode())
         while self._timers and self._timers[0][0] <= self._now:
             self._turn.append(heapq.heappop(self._timers)[2])
+
+    def _drop_cancelled(self) -> None:
+        while self._timers and self._timers[0][2].cancelled():
+            heapq.heappop(self._timers)
 
     def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Keep what nobody caught: it ends the run."""

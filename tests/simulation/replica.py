@@ -167,7 +167,8 @@ class Replica:
         if not task.done():
             if patient:
                 raise Hung("a call neither returned nor failed")
-            # The caller goes away, and the handler is cancelled.
+            # The caller goes away, and the handler is cancelled; it may well end otherwise.
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
             task.cancel()
             raise Lost
         if task.cancelled():
