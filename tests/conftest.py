@@ -17,6 +17,10 @@ from tests.support.live import Live, running
 from watchword.testing.clock import FakeClock
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="make this one run of the simulator again")
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     """A clock that moves only when it is told to."""

@@ -1,6 +1,7 @@
 """The way of a message from its Start's transaction to the carrier, and back without one."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -131,3 +132,26 @@ async def test_a_caller_that_goes_away_leaves_nothing_undone(
     for _ in range(5):
         await asyncio.sleep(0)
     assert [len(courier.delivered), len(courier.released)] == ([0, 1] if refused else [1, 0])
+
+
+async def test_a_refusal_that_nobody_waits_for_is_no_fault(courier: FakeCourier) -> None:
+    faults: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    gate = asyncio.Event()
+
+    async def refused(command: StartCommand) -> StartOutcome:
+        await gate.wait()
+        raise ResourceExhausted("no")
+
+    caller = asyncio.create_task(HandOver(courier).run(refused, cases.start(1)))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    gate.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    # asyncio tells of an exception that nobody took when the task is thrown away.
+    gc.collect()
+    assert courier.released == ["sandbox"]
+    assert faults == []

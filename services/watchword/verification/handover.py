@@ -37,8 +37,14 @@ class HandOver:
         leased = command._replace(sending=command.sending._replace(lease=lease))
         task = asyncio.create_task(self._kept(execute(leased), carrier))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[StartOutcome]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # A caller that has gone hears of no refusal; unheard, it would be logged as a fault.
+            task.exception()
 
     async def _kept(
         self, executed: Coroutine[Any, Any, StartOutcome], carrier: str
