@@ -14,7 +14,7 @@ import pytest
 from watchword.core.keys import KeyUse
 from watchword.testing import verification_cases as cases
 from watchword.testing.keys import MemoryKeyProvider
-from watchword_adapters.stores.sqlite import SqliteStores, StoreRefused, schema
+from watchword_adapters.stores.sqlite import SqliteStores, StoreRefused
 from watchword_adapters.stores.sqlite.place import check_place
 
 OpenStores = Callable[..., AbstractAsyncContextManager[SqliteStores]]
@@ -132,24 +132,6 @@ async def test_a_refusal_changes_nothing(open_stores: OpenStores, path: Path) ->
     await refusal(open_stores(world="production"))
     await refusal(open_stores(provider=MemoryKeyProvider(seed=1)))
     assert tables(path) == before
-
-
-def test_a_failed_migration_leaves_nothing(path: Path) -> None:
-    db = sqlite3.connect(path, isolation_level=None)
-    schema.initialise(db, "dev", MemoryKeyProvider())
-    good = schema.Migration(1, "0001_good.sql", "CREATE TABLE good (n INTEGER);")
-    bad = schema.Migration(2, "0002_bad.sql", "CREATE TABLE bad (n INTEGER); SELECT nonsense;")
-    with pytest.raises(sqlite3.OperationalError):
-        schema.migrate(db, 0, (good, bad))
-    names = {row[0] for row in db.execute("SELECT name FROM sqlite_schema")}
-    assert "good" in names
-    assert "bad" not in names
-    mended = bad._replace(sql="CREATE TABLE bad (n INTEGER);")
-    schema.migrate(db, 5, (good, mended))
-    schema.migrate(db, 6, (good, mended))
-    applied = list(db.execute("SELECT version, name, apply_time FROM schema_version"))
-    assert applied == [(1, "0001_good.sql", 0), (2, "0002_bad.sql", 5)]
-    db.close()
 
 
 async def test_every_table_is_strict(open_stores: OpenStores, path: Path) -> None:

@@ -4,13 +4,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from watchword_adapters.stores.sqlite.schema import StoreRefused
+from watchword_adapters.stores.sqlite.migration import StoreRefused
 
 # SQLite's log needs shared memory between its users and locks that hold.
 _REMOTE = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"}
 )
 _MOUNTS = Path("/proc/self/mounts")
+
+
+def keys_path(path: Path) -> Path:
+    """Return where the keys of the store at `path` are."""
+    return path.with_name(f"{path.stem}-keys.db")
 
 
 def check_place(

@@ -9,13 +9,14 @@ from watchword.audit.leaf import LeafMaker
 from watchword.core.keys import KeyProvider
 from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
 from watchword.core.system import SystemEntropy
-from watchword_adapters.stores.sqlite import schema
+from watchword_adapters.stores.sqlite import migration, schema
 from watchword_adapters.stores.sqlite.account import SqliteAccountStore
 from watchword_adapters.stores.sqlite.engine import Engine
 from watchword_adapters.stores.sqlite.keystore import KeyStoreFileError, SqliteKeyStore
+from watchword_adapters.stores.sqlite.migration import StoreRefused
 from watchword_adapters.stores.sqlite.outbox import SqliteOutbox
-from watchword_adapters.stores.sqlite.place import check_place
-from watchword_adapters.stores.sqlite.schema import StoreRefused
+from watchword_adapters.stores.sqlite.place import check_place, keys_path
+from watchword_adapters.stores.sqlite.upkeep import SqliteUpkeep
 from watchword_adapters.stores.sqlite.verification import SqliteVerificationStore
 
 _OLDEST_SQLITE = (3, 37, 0)
@@ -25,8 +26,10 @@ _PATIENCE_SECONDS = 5.0
 class SqliteStores:
     """The stores of one deployment; `open` makes it, `close` ends it.
 
-    `tenancy` reads what `account` writes.
+    `tenancy` reads what `account` writes; `upkeep` needs no open store.
     """
+
+    upkeep = SqliteUpkeep()
 
     def __init__(
         self,
@@ -59,10 +62,12 @@ class SqliteStores:
         entropy: Entropy | None = None,
         meter: StoreMeter | None = None,
     ) -> Self:
-        """Open the store at `path`, made first where `create` is true and nothing is there.
+        """Open the store at `path`.
 
-        `world` must be the store's stamp. Raises `StoreRefused` with one line that says
-        why the store may not be served: nothing has been changed then.
+        Where `create` is true it is made if nothing is there, and its schema brought up to
+        date; both are refused otherwise, for people to decide. `world` must be the store's
+        stamp. Raises `StoreRefused` with one line that says why the store may not be
+        served: nothing has been changed then.
         """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise StoreRefused(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
@@ -101,13 +106,17 @@ def _prepared(
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     db = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None)
     try:
+        steps = migration.known_migrations()
         new = schema.is_new(db)
         if new and not create:
             raise StoreRefused(f"{path}: not initialised; run `watchword init` first")
         if not new:
-            schema.verify(db, world, provider)
+            schema.verify_world(db, world)
+            missing = schema.verify_keys(db, provider)
+            (migration.pending if create else migration.check_served)(db, steps)
+            schema.record(db, missing)
         keystore = SqliteKeyStore(
-            path.with_name(f"{path.stem}-keys.db"),
+            keys_path(path),
             provider,
             entropy or SystemEntropy(),
             create=new,
@@ -115,7 +124,8 @@ def _prepared(
         try:
             if new:
                 schema.initialise(db, world, provider)
-            schema.migrate(db, clock.now())
+            if create:
+                migration.migrate(db, clock.now(), steps)
         except BaseException:
             keystore.close()
             raise
