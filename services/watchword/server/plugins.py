@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from watchword.account.store import AccountStore
 from watchword.config import Config, ConfigError
 from watchword.core.ports import ChangeBus, Clock, Entropy, StoreMeter
+from watchword.core.upkeep import StoreUpkeep
 from watchword.delivery.carrier import Carrier
 from watchword.delivery.outbox import Outbox
 from watchword.tenancy.directory import TenancyReader
@@ -49,7 +50,10 @@ class StoresAdapter(Protocol):
         entropy: Entropy | None = None,
         meter: StoreMeter | None = None,
     ) -> Stores:
-        """Open the store, made first where `create` is true and nothing is there."""
+        """Open the store; where `create` is true, make it at need and migrate its schema.
+
+        Otherwise an older schema is refused, and a newer one that this version cannot serve.
+        """
         ...
 
 
@@ -78,6 +82,14 @@ class CarrierAdapter(Protocol):
 def stores_adapter(kind: str) -> StoresAdapter:
     """Return the store adapter of that name. Raises `ConfigError`."""
     return cast("StoresAdapter", _load("watchword.stores", kind, "store.kind"))
+
+
+def upkeep_adapter(kind: str) -> StoreUpkeep[Any]:
+    """Return what migrates, backs up and restores stores of that name. Raises `ConfigError`."""
+    upkeep = getattr(stores_adapter(kind), "upkeep", None)
+    if upkeep is None:
+        raise ConfigError(f"store.kind: the adapter {kind!r} neither migrates nor backs up")
+    return cast("StoreUpkeep[Any]", upkeep)
 
 
 def keys_adapter(kind: str) -> KeysAdapter:
