@@ -5,6 +5,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -15,7 +17,7 @@ from watchword.core.keys import KeyUse
 from watchword.testing import verification_cases as cases
 from watchword.testing.keys import MemoryKeyProvider
 from watchword_adapters.stores.sqlite import SqliteStores, StoreRefused
-from watchword_adapters.stores.sqlite.place import check_place
+from watchword_adapters.stores.sqlite.place import check_place, hold
 
 OpenStores = Callable[..., AbstractAsyncContextManager[SqliteStores]]
 
@@ -193,6 +195,37 @@ def test_c156_a_network_file_system_is_refused(tmp_path: Path) -> None:
         check_place(tmp_path / "watchword.db", create=True, mounts=mounts)
     mounts.write_text(f"server:/x / nfs4 rw 0 0\n/dev/sda {tmp_path} ext4 rw 0 0\n")
     check_place(tmp_path / "watchword.db", create=True, mounts=mounts)
+
+
+async def test_c156_a_second_server_on_one_file_is_refused(
+    open_stores: OpenStores, path: Path
+) -> None:
+    async with open_stores() as stores:
+        assert "another server serves it" in await refusal(open_stores())
+        await stores.verification.start(cases.start(1))
+    async with open_stores():
+        pass
+
+
+def test_c156_a_second_process_on_one_file_is_refused(path: Path) -> None:
+    code = (
+        "import pathlib, sys; from watchword_adapters.stores.sqlite.place import hold\n"
+        "hold(pathlib.Path(sys.argv[1]))"
+    )
+    held = hold(path)
+    tries = [sys.executable, "-c", code, path]
+    refused = subprocess.run(tries, capture_output=True, text=True, check=False)
+    assert "another server serves it" in refused.stderr
+    os.close(held)
+    assert subprocess.run(tries, check=False).returncode == 0
+
+
+async def test_a_refused_server_keeps_nobody_out(open_stores: OpenStores) -> None:
+    async with open_stores():
+        pass
+    await refusal(open_stores(world="production"))
+    async with open_stores():
+        pass
 
 
 def test_a_missing_directory_is_refused(tmp_path: Path) -> None:

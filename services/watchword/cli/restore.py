@@ -32,7 +32,7 @@ def restore(
     dev: Dev = False,
     as_json: Json = False,
 ) -> None:
-    """Make the configured store of a backup; it must not be there yet.
+    """Make the store of a backup, where there is none.
 
     It needs the root keys that the store was made with. Verifications that were pending
     are ended, since their codes may have been used after the backup; all else is as it was.

@@ -35,9 +35,7 @@ COMMANDS = {
     "backup": Entry(
         "watchword.cli.backup", "Copy the store into two directories, while a server serves."
     ),
-    "restore": Entry(
-        "watchword.cli.restore", "Make the configured store of a backup; it must not be there yet."
-    ),
+    "restore": Entry("watchword.cli.restore", "Make the store of a backup, where there is none."),
     "config": Entry("watchword.cli.config", "Check or show the configuration."),
     "bench": Entry("watchword.cli.bench", "Measure a server under load."),
 }

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,7 @@ from watchword_adapters.stores.sqlite.engine import Engine
 from watchword_adapters.stores.sqlite.keystore import KeyStoreFileError, SqliteKeyStore
 from watchword_adapters.stores.sqlite.migration import StoreRefused
 from watchword_adapters.stores.sqlite.outbox import SqliteOutbox
-from watchword_adapters.stores.sqlite.place import check_place, keys_path
+from watchword_adapters.stores.sqlite.place import check_place, hold, keys_path
 from watchword_adapters.stores.sqlite.upkeep import SqliteUpkeep
 from watchword_adapters.stores.sqlite.verification import SqliteVerificationStore
 
@@ -48,6 +49,8 @@ class SqliteStores:
         self.account = SqliteAccountStore(engine, leaves, clock)
         self.tenancy = self.account
         self._engine = engine
+        # What is let go of after the engine.
+        self._opened = ExitStack()
 
     @classmethod
     async def open(
@@ -74,13 +77,19 @@ class SqliteStores:
         path = Path(path)
         check_place(path, create=create)
         try:
-            keystore = _prepared(path, world, clock, provider, entropy, create=create)
-            return cls(Engine(path, clock, bus, meter=meter), keystore, provider, world, clock)
+            with ExitStack() as opened:
+                opened.callback(os.close, hold(path))
+                keystore = _prepared(path, world, clock, provider, entropy, create=create)
+                opened.callback(keystore.close)
+                engine = Engine(path, clock, bus, meter=meter)
+                stores = cls(engine, keystore, provider, world, clock)
+                stores._opened = opened.pop_all()
         except KeyStoreFileError as error:
             raise StoreRefused(str(error)) from None
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             raise StoreRefused(f"{path}: the file cannot be opened ({name})") from None
+        return stores
 
     async def check(self) -> None:
         """Return where the store can serve; raises `Unavailable`."""
@@ -89,7 +98,7 @@ class SqliteStores:
     async def close(self) -> None:
         """Finish the commands that wait, then let go of both files."""
         await self._engine.close()
-        self.keystore.close()
+        self._opened.close()
 
 
 def _prepared(
