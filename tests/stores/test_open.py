@@ -213,7 +213,7 @@ def test_c156_a_second_process_on_one_file_is_refused(path: Path) -> None:
         "hold(pathlib.Path(sys.argv[1]))"
     )
     held = hold(path)
-    tries = [sys.executable, "-c", code, path]
+    tries = [sys.executable, "-c", code, str(path)]
     refused = subprocess.run(tries, capture_output=True, text=True, check=False)
     assert "another server serves it" in refused.stderr
     os.close(held)
