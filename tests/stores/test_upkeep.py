@@ -94,6 +94,7 @@ async def test_a_copy_is_one_state_while_a_writer_goes_on(
 
         def write(_work: str, done: int, total: int) -> None:
             steps.append((done, total))
+            assert len(steps) < 1_000, "it was begun anew at each commit"
             value = (f"written {len(steps)}", bytes(5_000))
             writer.execute("INSERT INTO meta (name, value) VALUES (?, ?)", value)
 
