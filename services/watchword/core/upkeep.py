@@ -1,6 +1,7 @@
 """The port to what is done with a store as a whole: its schema, copies of it, and the way back.
 
-A stores adapter offers it as its attribute `upkeep`, or has none. What is not a store's
+A stores adapter offers it as its attribute `upkeep`, or has none. Its `open` then migrates
+where `create` is true, and otherwise refuses an older schema: `migrate` is for people. What is not a store's
 own, such as manifests, digests and directories, is `server.upkeep`'s.
 """
 

@@ -50,10 +50,7 @@ class StoresAdapter(Protocol):
         entropy: Entropy | None = None,
         meter: StoreMeter | None = None,
     ) -> Stores:
-        """Open the store; where `create` is true, make it at need and migrate its schema.
-
-        Otherwise an older schema is refused, and a newer one that this version cannot serve.
-        """
+        """Open the store, made first where `create` is true and nothing is there."""
         ...
 
 
@@ -82,14 +79,6 @@ class CarrierAdapter(Protocol):
 def stores_adapter(kind: str) -> StoresAdapter:
     """Return the store adapter of that name. Raises `ConfigError`."""
     return cast("StoresAdapter", _load("watchword.stores", kind, "store.kind"))
-
-
-def upkeep_adapter(kind: str) -> StoreUpkeep[Any]:
-    """Return what migrates, backs up and restores stores of that name. Raises `ConfigError`."""
-    upkeep = getattr(stores_adapter(kind), "upkeep", None)
-    if upkeep is None:
-        raise ConfigError(f"store.kind: the adapter {kind!r} neither migrates nor backs up")
-    return cast("StoreUpkeep[Any]", upkeep)
 
 
 def keys_adapter(kind: str) -> KeysAdapter:
@@ -122,6 +111,14 @@ def make_carriers(config: Config) -> dict[str, Carrier]:
     if faults:
         raise ConfigError(*faults)
     return made
+
+
+def upkeep_adapter(kind: str) -> StoreUpkeep[Any]:
+    """Return what migrates, backs up and restores stores of that name. Raises `ConfigError`."""
+    upkeep = getattr(stores_adapter(kind), "upkeep", None)
+    if upkeep is None:
+        raise ConfigError(f"store.kind: the adapter {kind!r} neither migrates nor backs up")
+    return cast("StoreUpkeep[Any]", upkeep)
 
 
 def _load(group: str, name: str, where: str) -> object:

@@ -1,8 +1,8 @@
 """All ports of the embedded store over one pair of files."""
 
+import contextlib
 import os
 import sqlite3
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -48,9 +48,9 @@ class SqliteStores:
         self.outbox = SqliteOutbox(engine, leaves)
         self.account = SqliteAccountStore(engine, leaves, clock)
         self.tenancy = self.account
-        self._engine = engine
         # What is let go of after the engine.
-        self._opened = ExitStack()
+        self._opened = contextlib.ExitStack()
+        self._engine = engine
 
     @classmethod
     async def open(
@@ -77,7 +77,7 @@ class SqliteStores:
         path = Path(path)
         check_place(path, create=create)
         try:
-            with ExitStack() as opened:
+            with contextlib.ExitStack() as opened:
                 opened.callback(os.close, hold(path))
                 keystore = _prepared(path, world, clock, provider, entropy, create=create)
                 opened.callback(keystore.close)
