@@ -1,8 +1,8 @@
 """The port to what is done with a store as a whole: its schema, copies of it, and the way back.
 
 A stores adapter offers it as its attribute `upkeep`, or has none. Its `open` then migrates
-where `create` is true, and otherwise refuses an older schema: `migrate` is for people. What is not a store's
-own, such as manifests, digests and directories, is `server.upkeep`'s.
+where `create` is true, and otherwise refuses an older schema: `migrate` is for people. What
+is not a store's own, such as manifests, digests and directories, is `server.upkeep`'s.
 """
 
 from collections.abc import Mapping
