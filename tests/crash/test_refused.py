@@ -1,10 +1,12 @@
-"""Keys that are missing or spoiled: the server refuses to start, with one line that says why."""
+"""Keys that are missing or spoiled, a schema of another version: a server refuses in one line."""
 
 import asyncio
 import logging
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,16 @@ def _own_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
+def with_an_older_schema(world: World) -> None:
+    with closing(sqlite3.connect(world.store, isolation_level=None)) as db:
+        db.execute("DELETE FROM schema_version WHERE version > 1")
+
+
+def with_a_newer_schema(world: World) -> None:
+    with closing(sqlite3.connect(world.store, isolation_level=None)) as db:
+        db.execute("INSERT INTO schema_version VALUES (9999, '9999_later.sql', 0)")
+
+
 CASES = {
     without_a_key: "there is no wrap key: restore",
     without_keys: "does not exist",
@@ -72,6 +84,8 @@ CASES = {
     with_a_key_store_for_all_to_read: "chmod 600",
     with_another_s_keys: "key",
     without_a_store: "watchword init",
+    with_an_older_schema: "run `watchword migrate`",
+    with_a_newer_schema: "version 9999; this version knows",
 }
 
 

@@ -5,6 +5,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -14,8 +16,8 @@ import pytest
 from watchword.core.keys import KeyUse
 from watchword.testing import verification_cases as cases
 from watchword.testing.keys import MemoryKeyProvider
-from watchword_adapters.stores.sqlite import SqliteStores, StoreRefused, schema
-from watchword_adapters.stores.sqlite.place import check_place
+from watchword_adapters.stores.sqlite import SqliteStores, StoreRefused
+from watchword_adapters.stores.sqlite.place import check_place, hold
 
 OpenStores = Callable[..., AbstractAsyncContextManager[SqliteStores]]
 
@@ -134,24 +136,6 @@ async def test_a_refusal_changes_nothing(open_stores: OpenStores, path: Path) ->
     assert tables(path) == before
 
 
-def test_a_failed_migration_leaves_nothing(path: Path) -> None:
-    db = sqlite3.connect(path, isolation_level=None)
-    schema.initialise(db, "dev", MemoryKeyProvider())
-    good = schema.Migration(1, "0001_good.sql", "CREATE TABLE good (n INTEGER);")
-    bad = schema.Migration(2, "0002_bad.sql", "CREATE TABLE bad (n INTEGER); SELECT nonsense;")
-    with pytest.raises(sqlite3.OperationalError):
-        schema.migrate(db, 0, (good, bad))
-    names = {row[0] for row in db.execute("SELECT name FROM sqlite_schema")}
-    assert "good" in names
-    assert "bad" not in names
-    mended = bad._replace(sql="CREATE TABLE bad (n INTEGER);")
-    schema.migrate(db, 5, (good, mended))
-    schema.migrate(db, 6, (good, mended))
-    applied = list(db.execute("SELECT version, name, apply_time FROM schema_version"))
-    assert applied == [(1, "0001_good.sql", 0), (2, "0002_bad.sql", 5)]
-    db.close()
-
-
 async def test_every_table_is_strict(open_stores: OpenStores, path: Path) -> None:
     async with open_stores():
         db = sqlite3.connect(path)
@@ -211,6 +195,37 @@ def test_c156_a_network_file_system_is_refused(tmp_path: Path) -> None:
         check_place(tmp_path / "watchword.db", create=True, mounts=mounts)
     mounts.write_text(f"server:/x / nfs4 rw 0 0\n/dev/sda {tmp_path} ext4 rw 0 0\n")
     check_place(tmp_path / "watchword.db", create=True, mounts=mounts)
+
+
+async def test_c156_a_second_server_on_one_file_is_refused(
+    open_stores: OpenStores, path: Path
+) -> None:
+    async with open_stores() as stores:
+        assert "another server serves it" in await refusal(open_stores())
+        await stores.verification.start(cases.start(1))
+    async with open_stores():
+        pass
+
+
+def test_c156_a_second_process_on_one_file_is_refused(path: Path) -> None:
+    code = (
+        "import pathlib, sys; from watchword_adapters.stores.sqlite.place import hold\n"
+        "hold(pathlib.Path(sys.argv[1]))"
+    )
+    held = hold(path)
+    tries = [sys.executable, "-c", code, str(path)]
+    refused = subprocess.run(tries, capture_output=True, text=True, check=False)
+    assert "another server serves it" in refused.stderr
+    os.close(held)
+    assert subprocess.run(tries, check=False).returncode == 0
+
+
+async def test_a_refused_server_keeps_nobody_out(open_stores: OpenStores) -> None:
+    async with open_stores():
+        pass
+    await refusal(open_stores(world="production"))
+    async with open_stores():
+        pass
 
 
 def test_a_missing_directory_is_refused(tmp_path: Path) -> None:

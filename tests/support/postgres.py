@@ -19,6 +19,7 @@ import pytest
 
 from watchword.testing.postgres import (
     OLDEST,
+    UNPRIVILEGED,
     PostgresServer,
     local_programs,
     packaged_programs,
@@ -26,6 +27,7 @@ from watchword.testing.postgres import (
 )
 
 __all__ = [
+    "UNPRIVILEGED",
     "VARIABLE",
     "OwnServer",
     "Server",

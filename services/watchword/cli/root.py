@@ -31,6 +31,11 @@ COMMANDS = {
     "usage": Entry("watchword.cli.usage", "List what an account used, day by day."),
     "keys": Entry("watchword.cli.keys", "Show the public keys that verify receipts."),
     "init": Entry("watchword.cli.init", "Make the keys, the store and the first credential."),
+    "migrate": Entry("watchword.cli.migrate", "Bring the store's schema up to date."),
+    "backup": Entry(
+        "watchword.cli.backup", "Copy the store into two directories, while a server serves."
+    ),
+    "restore": Entry("watchword.cli.restore", "Make the store of a backup, where there is none."),
     "config": Entry("watchword.cli.config", "Check or show the configuration."),
     "bench": Entry("watchword.cli.bench", "Measure a server under load."),
 }

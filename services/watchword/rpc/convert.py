@@ -79,8 +79,7 @@ class PageTokens:
 
     def seal(self, caller: Caller, method: str, cursor: str, *filters: str) -> str:
         """Return an opaque token that goes on after `cursor` with the same filters."""
-        raw = self._tag(caller, method, cursor, *filters) + cursor.encode()
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        return _encoded(self._tag(caller, method, cursor, *filters) + cursor.encode())
 
     def open(
         self, caller: Caller, method: str, token: str, *filters: str, field: str = "page_token"
@@ -95,6 +94,8 @@ class PageTokens:
             cursor = raw[_TAG_BYTES:].decode("ascii")
         except ValueError as error:
             raise _bad_token(field) from error
+        if _encoded(raw) != token:
+            raise _bad_token(field)  # another spelling of the same bytes was not given out
         tag = self._tag(caller, method, cursor, *filters)
         if not hmac.compare_digest(raw[:_TAG_BYTES], tag):
             raise _bad_token(field)
@@ -105,6 +106,10 @@ class PageTokens:
         bound = (caller.account_id, caller.application_id, *parts)
         text = "".join(f"{len(part)}:{part}" for part in bound)
         return hmac.digest(self._key, text.encode("utf-8", "replace"), "sha256")[:_TAG_BYTES]
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _bad_token(field: str) -> InvalidArgument:

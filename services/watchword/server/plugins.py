@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 from watchword.account.store import AccountStore
 from watchword.config import Config, ConfigError
 from watchword.core.ports import ChangeBus, Clock, Entropy, Millis, StoreMeter
+from watchword.core.upkeep import StoreUpkeep
 from watchword.delivery.carrier import Carrier
 from watchword.delivery.outbox import Outbox
 from watchword.tenancy.directory import TenancyReader
@@ -163,6 +164,14 @@ def make_carriers(config: Config) -> dict[str, Carrier]:
     if faults:
         raise ConfigError(*faults)
     return made
+
+
+def upkeep_adapter(kind: str) -> StoreUpkeep[Any]:
+    """Return what migrates, backs up and restores stores of that name. Raises `ConfigError`."""
+    upkeep = getattr(stores_adapter(kind), "upkeep", None)
+    if upkeep is None:
+        raise ConfigError(f"store.kind: the adapter {kind!r} neither migrates nor backs up")
+    return cast("StoreUpkeep[Any]", upkeep)
 
 
 def _load(group: str, name: str, where: str) -> object:

@@ -133,6 +133,21 @@ def expire_overdue(rows: Rows, leaves: LeafMaker, limit: int) -> int:
     return len(overdue)
 
 
+def void(rows: Rows, leaves: LeafMaker, verification_id: str) -> bool:
+    """End a pending verification of a store that was restored; returns whether it was one.
+
+    Its code may have been used, and its guesses spent, after the backup was made.
+    """
+    row = rows.verification(verification_id)
+    if row is None or row.state is not State.PENDING:
+        return False
+    after = model.expired(row, rows.now)
+    if after is row:
+        after = model.closed(row, State.CANCELED, rows.now)
+    _save(rows, leaves, after)
+    return True
+
+
 def fail_undeliverable(rows: Rows, leaves: LeafMaker, verification: Verification) -> None:
     """Fail a pending verification none of whose sends is live any more."""
     after = model.failed(verification, rows.now)

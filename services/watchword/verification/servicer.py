@@ -107,7 +107,8 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
         """Show a page of the application's verifications, newest first."""
         caller = current_caller()
         size = page_size(request.page_size)
-        before = self._tokens.open(caller, "ListVerifications", request.page_token)
+        method, filters = "ListVerifications", (request.phone_number, str(request.state))
+        before = self._tokens.open(caller, method, request.page_token, *filters)
         state = None
         if request.HasField("state"):
             state = enum_value(request.state, _STATE_OF, "state")
@@ -117,7 +118,7 @@ class VerificationServicer(pb_grpc.VerificationServiceServicer):
         )
         if len(page) > size:
             last = page[size - 1].verification.verification_id
-            response.next_page_token = self._tokens.seal(caller, "ListVerifications", last)
+            response.next_page_token = self._tokens.seal(caller, method, last, *filters)
         return response
 
     async def WatchVerification(

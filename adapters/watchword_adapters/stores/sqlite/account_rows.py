@@ -63,7 +63,9 @@ class AccountRows:
     def put_account(self, row: Account) -> None:
         """Add the row, or replace the one of this id."""
         self._db.execute(
-            "INSERT INTO account VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            "INSERT INTO account (account_id, version, display_name, company_name, contact_email,"
+            " contact_hint, contact_index, state, sends_per_hour, sends_per_day, regions,"
+            " create_time, update_time) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT (account_id) DO UPDATE SET version = excluded.version,"
             " display_name = excluded.display_name, company_name = excluded.company_name,"
             " contact_email = excluded.contact_email, contact_hint = excluded.contact_hint,"
@@ -80,7 +82,10 @@ class AccountRows:
     def put_application(self, row: Application) -> None:
         """Add the row, or replace the one of this id, with its SPIFFE ids."""
         self._db.execute(
-            "INSERT INTO application VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            "INSERT INTO application (application_id, account_id, version, display_name,"
+            " brand_name, audience, regions, channels, purposes, code_length, code_ttl,"
+            " code_max_checks, code_resend, custom_code_granted, spiffe_scopes, create_time,"
+            " update_time) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT (application_id) DO UPDATE SET version = excluded.version,"
             " display_name = excluded.display_name, brand_name = excluded.brand_name,"
             " audience = excluded.audience, regions = excluded.regions,"
@@ -94,7 +99,8 @@ class AccountRows:
         owner = (row.account_id, row.application_id)
         self._db.execute("DELETE FROM application_spiffe WHERE application_id = ?", owner[1:])
         self._db.executemany(
-            "INSERT INTO application_spiffe VALUES (?, ?, ?)",
+            "INSERT INTO application_spiffe (spiffe_id, account_id, application_id)"
+            " VALUES (?, ?, ?)",
             [(spiffe_id, *owner) for spiffe_id in row.spiffe_ids],
         )
 
@@ -109,7 +115,9 @@ class AccountRows:
     def put_credential(self, row: Credential) -> None:
         """Add the row, or replace the one of this id."""
         self._db.execute(
-            "INSERT INTO credential VALUES (?,?,?,?,?,?,?,?,?,?)"
+            "INSERT INTO credential (credential_id, account_id, application_id, version,"
+            " display_name, scopes, secret_hash, create_time, expire_time, revoke_time)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT (credential_id) DO UPDATE SET version = excluded.version,"
             " revoke_time = excluded.revoke_time",
             (
@@ -154,7 +162,11 @@ class AccountRows:
 
     def put_test_number(self, row: TestNumber) -> None:
         """Add the row, or replace the one of this application and index."""
-        self._db.execute("INSERT OR REPLACE INTO test_number VALUES (?,?,?,?,?,?,?,?)", row)
+        self._db.execute(
+            "INSERT OR REPLACE INTO test_number (application_id, phone_index, account_id, version,"
+            " phone_sealed, code_sealed, create_time, expire_time) VALUES (?,?,?,?,?,?,?,?)",
+            row,
+        )
 
     def add_usage(self, key: UsageKey, count: UsageCount) -> None:
         """Add to the counter; nothing for an application that the account does not have."""
@@ -189,7 +201,8 @@ class AccountRows:
             (self.now - REQUEST_TTL, _STALE_REQUESTS),
         )
         self._db.execute(
-            "INSERT OR REPLACE INTO account_request VALUES (?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO account_request (scope, method, request_id, mac, object_id,"
+            " create_time) VALUES (?,?,?,?,?,?)",
             (*row.key, row.object_id, row.create_time),
         )
 

@@ -390,7 +390,7 @@ def _snapshot(db: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) 
 
 def _probe(tx: Transaction) -> None:
     # Sixteen pages: a nearly full disk has room for one when it has none for a command.
-    tx.db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(65536))")
+    tx.db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', zeroblob(65536))")
 
 
 def _read_meta(db: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from watchword.core.ids import epoch_of, send_id_of
 from watchword.core.ports import DAY, MINUTE, SECOND, Millis
 from watchword_adapters.stores.sqlite.columns import SEND, SEND_WIDTH, VERIFICATION, marks
-from watchword_adapters.stores.sqlite.schema import StoreRefused
+from watchword_adapters.stores.sqlite.migration import StoreRefused
 
 SPAN: Millis = 20 * DAY
 

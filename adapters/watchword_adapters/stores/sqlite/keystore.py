@@ -92,7 +92,8 @@ class SqliteKeyStore:
                 key = self._entropy.token(KEY_BYTES)
                 wrapped = wrap(self._provider, key, _place(name), self._entropy)
                 self._connection.execute(
-                    "INSERT INTO keys VALUES (?, ?, ?, ?)",
+                    "INSERT INTO keys (name, key_version, wrapped, expire_time)"
+                    " VALUES (?, ?, ?, ?)",
                     (name, wrapped_version(wrapped), wrapped, expire_time),
                 )
         return key

@@ -1,16 +1,38 @@
-"""Whether a path is fit for a store: there, writable, and on a disk of this machine."""
+"""Whether a path is fit for a store: there, writable, on a disk of this machine, and free."""
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from watchword_adapters.stores.sqlite.schema import StoreRefused
+from watchword_adapters.stores.sqlite.migration import StoreRefused
 
 # SQLite's log needs shared memory between its users and locks that hold.
 _REMOTE = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"}
 )
 _MOUNTS = Path("/proc/self/mounts")
+
+
+def keys_path(path: Path) -> Path:
+    """Return where the keys of the store at `path` are."""
+    return path.with_name(f"{path.stem}-keys.db")
+
+
+def hold(path: Path) -> int:
+    """Keep other servers from the store at `path` until the descriptor that it returns is closed.
+
+    SQLite would let two write in turn, but neither would hear what the other one changed: a
+    revoked credential would go on. The lock is the kernel's and dies with the process; it is
+    on a file of its own, since closing the data's would let go of SQLite's own locks.
+    """
+    descriptor = os.open(path.with_name(f"{path.name}-lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StoreRefused(f"{path}: another server serves it") from None
+    return descriptor
 
 
 def check_place(

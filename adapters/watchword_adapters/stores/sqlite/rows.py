@@ -106,7 +106,10 @@ GUESSES = (
     "SELECT wrong, in_a_row, approved, rebind_time FROM guess_guard"
     " WHERE application_id = ? AND phone_index = ?"
 )
-_PUT_GUESSES = "INSERT OR REPLACE INTO guess_guard VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_GUESSES = (
+    "INSERT OR REPLACE INTO guess_guard (application_id, phone_index, wrong, in_a_row, approved,"
+    " rebind_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _BINDING = (
     "SELECT approve_time FROM approved_binding"
     " WHERE application_id = ? AND phone_index = ? AND binding_key = ?"
@@ -119,7 +122,10 @@ BUDGET = (
     "SELECT hour_start, hour_used, day_start, day_used, hour_cap, day_cap FROM account_budget"
     " WHERE account_id = ?"
 )
-_PUT_BUDGET = "INSERT OR REPLACE INTO account_budget VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_BUDGET = (
+    "INSERT OR REPLACE INTO account_budget (account_id, hour_start, hour_used, day_start,"
+    " day_used, hour_cap, day_cap) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _REQUEST = (
     "SELECT scope, method, request_id, mac, object_id, outcome, create_time FROM request"
     " WHERE scope = ? AND method = ? AND request_id = ? AND create_time > ?"

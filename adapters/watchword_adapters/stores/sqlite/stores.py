@@ -1,6 +1,7 @@
 """All ports of the embedded store over one pair of files."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -11,14 +12,15 @@ from watchword.audit.leaf import LeafMaker
 from watchword.core.keys import KeyProvider
 from watchword.core.ports import ChangeBus, Clock, Entropy, Millis, StoreMeter
 from watchword.core.system import SystemEntropy
-from watchword_adapters.stores.sqlite import schema
+from watchword_adapters.stores.sqlite import migration, schema
 from watchword_adapters.stores.sqlite.account import SqliteAccountStore
 from watchword_adapters.stores.sqlite.engine import Engine
 from watchword_adapters.stores.sqlite.grow import Owner, Tell, grow
 from watchword_adapters.stores.sqlite.keystore import KeyStoreFileError, SqliteKeyStore
+from watchword_adapters.stores.sqlite.migration import StoreRefused
 from watchword_adapters.stores.sqlite.outbox import SqliteOutbox
-from watchword_adapters.stores.sqlite.place import check_place
-from watchword_adapters.stores.sqlite.schema import StoreRefused
+from watchword_adapters.stores.sqlite.place import check_place, hold, keys_path
+from watchword_adapters.stores.sqlite.upkeep import SqliteUpkeep
 from watchword_adapters.stores.sqlite.verification import SqliteVerificationStore
 
 _OLDEST_SQLITE = (3, 37, 0)
@@ -28,8 +30,10 @@ _PATIENCE_SECONDS = 5.0
 class SqliteStores:
     """The stores of one deployment; `open` makes it, `close` ends it.
 
-    `tenancy` reads what `account` writes.
+    `tenancy` reads what `account` writes; `upkeep` needs no open store.
     """
+
+    upkeep = SqliteUpkeep()
 
     def __init__(
         self,
@@ -47,6 +51,8 @@ class SqliteStores:
         self.outbox = SqliteOutbox(engine, leaves)
         self.account = SqliteAccountStore(engine, leaves, clock)
         self.tenancy = self.account
+        # What is let go of after the engine.
+        self._opened = contextlib.ExitStack()
         self._engine = engine
 
     @staticmethod
@@ -67,23 +73,31 @@ class SqliteStores:
         entropy: Entropy | None = None,
         meter: StoreMeter | None = None,
     ) -> Self:
-        """Open the store at `path`, made first where `create` is true and nothing is there.
+        """Open the store at `path`.
 
-        `world` must be the store's stamp. Raises `StoreRefused` with one line that says
-        why the store may not be served: nothing has been changed then.
+        Where `create` is true it is made if nothing is there, and its schema brought up to
+        date; both are refused otherwise, for people to decide. `world` must be the store's
+        stamp. Raises `StoreRefused` with one line that says why the store may not be
+        served: nothing has been changed then.
         """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise StoreRefused(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
         path = Path(path)
         check_place(path, create=create)
         try:
-            keystore = _prepared(path, world, clock, provider, entropy, create=create)
-            return cls(Engine(path, clock, bus, meter=meter), keystore, provider, world, clock)
+            with contextlib.ExitStack() as opened:
+                opened.callback(os.close, hold(path))
+                keystore = _prepared(path, world, clock, provider, entropy, create=create)
+                opened.callback(keystore.close)
+                engine = Engine(path, clock, bus, meter=meter)
+                stores = cls(engine, keystore, provider, world, clock)
+                stores._opened = opened.pop_all()
         except KeyStoreFileError as error:
             raise StoreRefused(str(error)) from None
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             raise StoreRefused(f"{path}: the file cannot be opened ({name})") from None
+        return stores
 
     @staticmethod
     async def grow(
@@ -100,7 +114,7 @@ class SqliteStores:
     async def close(self) -> None:
         """Finish the commands that wait, then let go of both files."""
         await self._engine.close()
-        self.keystore.close()
+        self._opened.close()
 
 
 def _prepared(
@@ -117,13 +131,17 @@ def _prepared(
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     db = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None)
     try:
+        steps = migration.known_migrations()
         new = schema.is_new(db)
         if new and not create:
             raise StoreRefused(f"{path}: not initialised; run `watchword init` first")
         if not new:
-            schema.verify(db, world, provider)
+            schema.verify_world(db, world)
+            missing = schema.verify_keys(db, provider)
+            (migration.pending if create else migration.check_served)(db, steps)
+            schema.record(db, missing)
         keystore = SqliteKeyStore(
-            path.with_name(f"{path.stem}-keys.db"),
+            keys_path(path),
             provider,
             entropy or SystemEntropy(),
             create=new,
@@ -131,7 +149,8 @@ def _prepared(
         try:
             if new:
                 schema.initialise(db, world, provider)
-            schema.migrate(db, clock.now())
+            if create:
+                migration.migrate(db, clock.now(), steps)
         except BaseException:
             keystore.close()
             raise

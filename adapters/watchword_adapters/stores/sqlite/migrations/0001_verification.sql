@@ -1,3 +1,4 @@
+-- Oldest server: schema 1
 -- Verifications, their messages, and what the limits on a phone remember.
 -- Times are milliseconds since the Unix epoch, UTC; 0 stands for "not yet".
 

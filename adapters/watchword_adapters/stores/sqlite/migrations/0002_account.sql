@@ -1,3 +1,4 @@
+-- Oldest server: schema 1
 -- Accounts, applications, credentials, test numbers and usage.
 --
 -- A row that names an application names its account beside it, and both together are the
