@@ -206,6 +206,19 @@ class VerificationStoreContract:
         assert old.rejection is RejectionReason.SUPERSEDED
         assert (await store.check(cases.check(1, 0b10, case))).approved
 
+    async def test_the_last_guess_is_held_against_one_code(self, harness: Harness) -> None:
+        """LAST_TWO charges two guesses; where one is left, only the newest code counts."""
+        store, clock = harness.verification, harness.clock
+        case = CASE._replace(resend=Resend.LAST_TWO)
+        await store.start(cases.start(1, case))
+        clock.advance(30 * SECOND)
+        await store.resend(cases.resend(1, case))
+        wrong = [await store.check(cases.check(1, WRONG, case)) for _ in range(2)]
+        assert [(o.compared, o.checks_remaining) for o in wrong] == [(2, 3), (2, 1)]
+        last = await store.check(cases.check(1, 0b01, case))
+        assert (last.approved, last.rejection) == (False, RejectionReason.SUPERSEDED)
+        assert (last.compared, last.checks_remaining) == (1, 0)
+
     async def test_a_resend_of_what_has_ended_is_refused(self, harness: Harness) -> None:
         """VERIFICATION_CLOSED; an expiry noticed on the way is kept."""
         store, clock = harness.verification, harness.clock
