@@ -182,6 +182,17 @@ class VerificationStoreContract:
         assert third.created
         assert (await get(harness, 2)).verification.state is State.PENDING
 
+    @pytest.mark.parametrize(("first", "second"), [(7, 0), (0, 7), (7, 7)])
+    async def test_a_callers_own_code_is_always_a_new_deed(
+        self, harness: Harness, first: int, second: int
+    ) -> None:
+        """A start with one, or after one, cancels the pending verification and begins anew."""
+        store = harness.verification
+        await store.start(cases.start(1, CASE._replace(custom=first)))
+        harness.clock.advance(30 * SECOND)
+        assert (await store.start(cases.start(2, CASE._replace(custom=second)))).created
+        assert (await get(harness, 1)).verification.state is State.CANCELED
+
     async def test_a_start_of_the_same_is_a_resend(self, harness: Harness) -> None:
         """The same id comes back with a second send and the old expiry."""
         store, clock = harness.verification, harness.clock
