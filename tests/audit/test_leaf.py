@@ -91,3 +91,21 @@ def test_any_content_can_be_opened_again(content: bytes, version: int) -> None:
     leaf = maker.make("AC1", "VE1", version, "verification", START, content)
     assert maker.verify(leaf, content)
     assert not maker.verify(leaf, content + b"\x00")
+
+
+def test_a_database_makes_leaves_with_a_key_of_their_nonce(maker: LeafMaker, leaf: Leaf) -> None:
+    nonce = bytes(range(16))
+    key = maker.delegate(nonce)
+    framed = b"".join(
+        len(part).to_bytes(4, "big") + part for part in (b"AC1", b"VE1", b"verification")
+    )
+    names = hashlib.sha256(framed + (3).to_bytes(8, "big") + START.to_bytes(8, "big")).digest()
+    commitment = hashlib.sha256(hashlib.sha256(key + names + b"\0").digest() + CONTENT).digest()
+    mac = nonce + hashlib.sha256(key + names + commitment).digest()
+    delegated = leaf._replace(mac=mac, commitment=commitment)
+    assert maker.verify(delegated, CONTENT)
+    assert not maker.verify(delegated, b"state=FAILED")
+    assert not maker.verify(delegated._replace(version=4), CONTENT)
+    assert not maker.verify(delegated._replace(mac=bytes(16) + mac[16:]), CONTENT)
+    assert not maker.verify(delegated._replace(mac=mac[16:]), CONTENT)
+    assert maker.delegate(bytes(16)) != key

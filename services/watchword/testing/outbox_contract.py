@@ -173,6 +173,19 @@ class OutboxContract:
         assert again.send.attempts == 2
         assert again.send.attempt_id != claim.send.attempt_id
 
+    async def test_after_eight_attempts_nobody_tries_again(self, harness: Harness) -> None:
+        """However much time is left; the verification fails with the message."""
+        await harness.verification.start(cases.start(1))
+        states = []
+        for _ in range(8):
+            (claim,) = await self._claim(harness)
+            send = await self._settle(harness, claim, ResultKind.UNREACHABLE)
+            states.append(send.state)
+            harness.clock.set(max(send.due_time, harness.clock.now()))
+        assert states == [SendState.QUEUED] * 7 + [SendState.FAILED]
+        assert await self._verification(harness) == (State.FAILED, (send,))
+        assert harness.clock.now() < send.expire_time
+
     async def test_a_lost_lease_is_in_doubt(self, harness: Harness) -> None:
         """The message may have left: it is repeated once, charged, and then called unknown."""
         await harness.verification.start(cases.start(1))

@@ -182,6 +182,17 @@ class VerificationStoreContract:
         assert third.created
         assert (await get(harness, 2)).verification.state is State.PENDING
 
+    @pytest.mark.parametrize(("first", "second"), [(7, 0), (0, 7), (7, 7)])
+    async def test_a_callers_own_code_is_always_a_new_deed(
+        self, harness: Harness, first: int, second: int
+    ) -> None:
+        """A start with one, or after one, cancels the pending verification and begins anew."""
+        store = harness.verification
+        await store.start(cases.start(1, CASE._replace(custom=first)))
+        harness.clock.advance(30 * SECOND)
+        assert (await store.start(cases.start(2, CASE._replace(custom=second)))).created
+        assert (await get(harness, 1)).verification.state is State.CANCELED
+
     async def test_a_start_of_the_same_is_a_resend(self, harness: Harness) -> None:
         """The same id comes back with a second send and the old expiry."""
         store, clock = harness.verification, harness.clock
@@ -205,6 +216,19 @@ class VerificationStoreContract:
         old = await store.check(cases.check(1, 0b01, case))
         assert old.rejection is RejectionReason.SUPERSEDED
         assert (await store.check(cases.check(1, 0b10, case))).approved
+
+    async def test_the_last_guess_is_held_against_one_code(self, harness: Harness) -> None:
+        """LAST_TWO charges two guesses; where one is left, only the newest code counts."""
+        store, clock = harness.verification, harness.clock
+        case = CASE._replace(resend=Resend.LAST_TWO)
+        await store.start(cases.start(1, case))
+        clock.advance(30 * SECOND)
+        await store.resend(cases.resend(1, case))
+        wrong = [await store.check(cases.check(1, WRONG, case)) for _ in range(2)]
+        assert [(o.compared, o.checks_remaining) for o in wrong] == [(2, 3), (2, 1)]
+        last = await store.check(cases.check(1, 0b01, case))
+        assert (last.approved, last.rejection) == (False, RejectionReason.SUPERSEDED)
+        assert (last.compared, last.checks_remaining) == (1, 0)
 
     async def test_a_resend_of_what_has_ended_is_refused(self, harness: Harness) -> None:
         """VERIFICATION_CLOSED; an expiry noticed on the way is kept."""

@@ -14,6 +14,7 @@ from watchword.testing.verification_cases import CASE, WRONG, outcomes
 from watchword.verification.model import RejectionReason, State
 from watchword.verification.store import CheckOutcome
 from watchword_adapters.stores.postgresql import PostgresStores
+from watchword_adapters.stores.postgresql.columns import request_locks
 from watchword_adapters.stores.postgresql.engine import StoreFault
 
 # A sequence counts on where a transaction is undone.
@@ -30,6 +31,13 @@ $$;
 CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON watchword.verification
     FOR EACH ROW EXECUTE FUNCTION public.fail('{state}', {times}, '{ids}');
 """
+
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+UNDONE = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
 
 
 class Meter:
@@ -147,6 +155,26 @@ async def test_a_command_at_fault_spoils_no_other(
     assert isinstance(fault, StoreFault)
     assert str(fault) == "23514"
     assert await db.fetchval("SELECT count(*) FROM watchword.verification") == 5
+
+
+async def test_what_came_to_be_between_look_up_and_lock_is_locked_yet(
+    stores: PostgresStores, dsn: str, db: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """A check that waits for its locks when its verification is made begins again."""
+    request = cases.request(1, "check")
+    (stripe,) = request_locks(request)
+    async with opened(dsn) as other, db.transaction():
+        await db.execute("SELECT FROM watchword.stripe WHERE stripe = $1 FOR UPDATE", stripe)
+        check = asyncio.create_task(stores.verification.check(cases.check(1, request=request)))
+        async with asyncio.timeout(5):
+            while not await db.fetchval(WAITING):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        await other.verification.start(cases.start(1))
+        undone = await db.fetchval(UNDONE)
+    assert (await check).approved
+    async with asyncio.timeout(5):
+        while await db.fetchval(UNDONE) == undone:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
 
 
 async def test_too_many_commands_are_refused_at_once(stores: PostgresStores) -> None:

@@ -57,7 +57,7 @@ async def test_a_kill_loses_nothing_that_was_answered(server: postgres.OwnServer
         made = await outcomes(calls)
         with pytest.raises(Unavailable):
             await stores.check()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8
         approved = [n for n, o in enumerate(made) if isinstance(o, CheckOutcome)]
         server.start()
         await back(stores)
@@ -88,7 +88,7 @@ async def test_a_server_that_stands_still_holds_nobody_for_long(
         try:
             with pytest.raises(Unavailable):
                 await stores.verification.check(cases.check(1))
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 8
         finally:
             for row in pids:
                 os.kill(row["pid"], signal.SIGCONT)

@@ -10,7 +10,7 @@ from watchword_adapters.stores.postgresql.calls import AnyConnection, Pool
 from watchword_adapters.stores.postgresql.place import Place
 
 _CONNECT_SECONDS = 3.0
-_COMMAND_SECONDS = 3.0
+_COMMAND_SECONDS = 5.0
 _FREEZE = "UPDATE watchword.stamp SET clock_frozen = $1 WHERE clock_frozen IS DISTINCT FROM $1"
 
 

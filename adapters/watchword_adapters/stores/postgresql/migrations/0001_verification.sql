@@ -16,9 +16,8 @@ CREATE TABLE watchword.verification (
     verification_id text COLLATE "C" PRIMARY KEY,
     account_id text COLLATE "C" NOT NULL,
     application_id text COLLATE "C" NOT NULL,
-    version integer NOT NULL CHECK (version > 0),
-    state text NOT NULL
-        CHECK (state IN ('PENDING', 'APPROVED', 'CANCELED', 'EXPIRED', 'EXHAUSTED', 'FAILED')),
+    version integer NOT NULL,
+    state text NOT NULL,
     channel text NOT NULL,
     purpose text COLLATE "C" NOT NULL,
     binding_key bytea NOT NULL,
@@ -29,27 +28,32 @@ CREATE TABLE watchword.verification (
     phone_commitment bytea NOT NULL,
     custom_mac bytea NOT NULL,
     custom_sealed bytea NOT NULL,
-    code_origin text NOT NULL CHECK (code_origin IN ('derived', 'caller')),
+    code_origin text NOT NULL,
     carrier_trust text NOT NULL,
     test boolean NOT NULL,
     hint text NOT NULL,
     region_code text NOT NULL,
     line_type text NOT NULL,
-    generation integer NOT NULL CHECK (generation BETWEEN 0 AND 5),
-    resend text NOT NULL CHECK (resend IN ('SAME', 'NEW', 'LAST_TWO')),
-    checks_used integer NOT NULL CHECK (checks_used BETWEEN 0 AND max_checks),
-    max_checks integer NOT NULL CHECK (max_checks BETWEEN 1 AND 10),
-    send_count integer NOT NULL CHECK (send_count BETWEEN 0 AND 5),
+    generation integer NOT NULL,
+    resend text NOT NULL,
+    checks_used integer NOT NULL,
+    max_checks integer NOT NULL,
+    send_count integer NOT NULL,
     next_send_time bigint NOT NULL,
     create_time bigint NOT NULL,
     update_time bigint NOT NULL,
     expire_time bigint NOT NULL,
-    approve_time bigint NOT NULL CHECK ((approve_time > 0) = (state = 'APPROVED')),
+    approve_time bigint NOT NULL,
     receipt_kid text NOT NULL,
     tags text NOT NULL,
     message text NOT NULL,
-    -- What is personal leaves the row with its last state.
-    CHECK (state = 'PENDING' OR (octet_length(phone_sealed) + octet_length(limits_index)) = 0)
+    -- No more is compared or sent than may be, and what is personal leaves the row with its
+    -- last state. One constraint: each is parsed anew by every statement that writes.
+    CHECK (
+        checks_used <= max_checks AND send_count <= 5
+        AND (state = 'APPROVED') = (approve_time > 0)
+        AND (state = 'PENDING' OR octet_length(phone_sealed) + octet_length(limits_index) = 0)
+    )
 );
 
 CREATE UNIQUE INDEX verification_pending
@@ -66,20 +70,19 @@ CREATE INDEX verification_phone
 -- A verification's sends are named after it and so stand together, in their order.
 CREATE TABLE watchword.send (
     send_id text COLLATE "C" PRIMARY KEY,
-    kind text NOT NULL CHECK (kind IN ('CODE', 'NOTICE')),
+    kind text NOT NULL,
     account_id text COLLATE "C" NOT NULL,
     application_id text COLLATE "C" NOT NULL,
     subject_id text COLLATE "C" NOT NULL,
-    version integer NOT NULL CHECK (version > 0),
+    version integer NOT NULL,
     channel text NOT NULL,
     carrier text COLLATE "C" NOT NULL,
     generation integer NOT NULL,
-    state text NOT NULL
-        CHECK (state IN ('QUEUED', 'SUBMITTED', 'DELIVERED', 'UNDELIVERED', 'FAILED')),
+    state text NOT NULL,
     error_reason text NOT NULL,
     provider_id text NOT NULL,
-    attempts integer NOT NULL CHECK (attempts >= 0),
-    doubts integer NOT NULL CHECK (doubts >= 0),
+    attempts integer NOT NULL,
+    doubts integer NOT NULL,
     withheld boolean NOT NULL,
     due_time bigint NOT NULL,
     lease_time bigint NOT NULL,
