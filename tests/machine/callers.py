@@ -21,12 +21,7 @@ from tests.machine.oracle import (
     within,
 )
 from tests.machine.promises import HOUR, LENGTH, MINUTE, PHONES, Promises
-from tests.machine.world import (
-    Fault,
-    FullDisk,
-    LostCommit,
-    NthStatement,
-)
+from tests.support.faults import Fault, FullDisk, LostCommit, NthStatement
 
 from watchword.core.errors import DomainError
 from watchword.core.secret import Secret
@@ -345,28 +340,25 @@ class Callers(Promises):
 
     def delivered(self, hangs: str) -> None:
         """Let the dispatcher work; learn the codes, and what a message in doubt has cost."""
-        in_doubt = self.world.rows(
-            "SELECT v.verification_id FROM send JOIN verification v ON subject_id = verification_id"
-            " WHERE send.state = 'QUEUED' AND send.lease_time BETWEEN 1 AND ?",
-            self.now,
-        )
+        in_doubt = [s.subject_id for s in self.world.queued if 0 < s.lease_time <= self.now]
         self.run(self.world.deliver(hangs=hangs))
-        generations = dict(self.world.rows("SELECT send_id, generation FROM send"))
+        sends = self.world.committed.sends
         rows = self.rows
         for message in self.world.carrier.taken:
             row = rows[message.verification_id]
-            row.codes[generations[message.send_id]] = message.code.reveal()
-        for (verification_id,) in in_doubt:
+            row.codes[sends[message.send_id].generation] = message.code.reveal()
+        for verification_id in in_doubt:
             self.may_charge(rows[verification_id])
         # A message that is too late may be what notices it.
         self.adopt({"EXPIRED", "FAILED"})
 
     def adopt(self, ends: set[str]) -> None:
         """Verifications whose time is over may have been written so by now, or not yet."""
-        found = dict(self.world.rows("SELECT verification_id, state FROM verification"))
+        found = self.world.committed.verifications
         for row in self.oracle.verifications:
-            if row.overdue(self.now) and found[row.verification_id] in ends:
-                row.state = found[row.verification_id]
+            state = str(found[row.verification_id].state)
+            if row.overdue(self.now) and state in ends:
+                row.state = state
 
     def may_charge(self, row: Verification) -> None:
         """A message in doubt is one more send, where the phone's budget bears it."""

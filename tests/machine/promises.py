@@ -1,4 +1,4 @@
-"""What must hold after every step, whatever it was: read from the files, not from memory."""
+"""What must hold after every step, whatever it was: read from the store, not from the server."""
 
 import asyncio
 import re
@@ -23,9 +23,10 @@ from tests.machine.oracle import (
     Verification,
     within,
 )
-from tests.machine.world import (
-    World,
-)
+from tests.machine.world import World
+from tests.support.places import PLACES
+
+from watchword.verification import model
 
 PHONES = ("+12127364981", "+16463287190", "+14152639475")
 # Eight digits, so that none of them stands in a file by chance.
@@ -36,24 +37,32 @@ TERMINAL = {"APPROVED", "CANCELED", "EXPIRED", "EXHAUSTED", "FAILED"}
 T = TypeVar("T")
 
 
+def row_of(row: model.Verification) -> tuple[object, ...]:
+    """Return what the oracle says of a row, too."""
+    return (
+        *(row.state, row.generation, row.checks_used, row.send_count),
+        *(row.next_send_time, row.expire_time, row.approve_time),
+    )
+
+
 class Promises(RuleBasedStateMachine):
     """A deployment with an oracle beside it, and the promises that both must keep."""
 
-    deployment: Path
+    store: ClassVar[str]
     outcomes: ClassVar[Counter[Outcome]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="watchword-machine-"))
         self.loop = asyncio.Runner()
-        self.world = World(self.deployment, self.root)
+        self.world = World(PLACES[self.store], self.root)
         self.oracle = Oracle([Phone() for _ in PHONES])
         self.seen: dict[str, str] = {}
         self.approvals: Counter[str] = Counter()
 
     @initialize()
     def open(self) -> None:
-        self.run(self.world.open())
+        self.run(self.world.begin())
 
     def teardown(self) -> None:
         if hasattr(self.world, "parts"):
@@ -80,11 +89,7 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def the_store_holds_what_the_oracle_says(self) -> None:
-        rows = self.world.rows(
-            "SELECT verification_id, state, generation, checks_used, send_count, next_send_time,"
-            " expire_time, approve_time FROM verification"
-        )
-        assert {row[0]: row[1:] for row in rows} == {
+        assert {name: row_of(row) for name, row in self.world.committed.verifications.items()} == {
             verification_id: row.row for verification_id, row in self.rows.items()
         }
 
@@ -114,28 +119,22 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def sends_stay_within_the_budget_and_are_recorded_first(self) -> None:
-        sends = {
-            send_id: (attempts, generation)
-            for send_id, attempts, generation in self.world.rows(
-                "SELECT send_id, attempts, generation FROM send"
-            )
-        }
+        sends = self.world.committed.sends
         times = Counter(message.send_id for message in self.world.carrier.taken)
         for send_id, count in times.items():
-            assert count <= min(2, sends[send_id][0])
+            assert count <= min(2, sends[send_id].attempts)
         codes = {(m.send_id, m.code.reveal()) for m in self.world.carrier.taken}
         assert len(codes) == len(times), "a repeated message with another code"
         assert all(row.send_count <= 5 for row in self.oracle.verifications)
 
     @invariant()
     def every_change_has_one_audit_leaf(self) -> None:
-        leaves = self.world.rows(
-            "SELECT object_id, count(*), count(DISTINCT version), max(version)"
-            " FROM audit_leaf WHERE kind = 'verification' GROUP BY object_id"
-        )
-        versions = dict(self.world.rows("SELECT verification_id, version FROM verification"))
-        assert {row[0]: row[1:] for row in leaves} == {
-            name: (version, version, version) for name, version in versions.items()
+        committed = self.world.committed
+        leaves = Counter(leaf[1:3] for leaf in committed.leaves if leaf.kind == "verification")
+        assert leaves == {
+            (name, version): 1
+            for name, row in committed.verifications.items()
+            for version in range(1, row.version + 1)
         }
 
     @invariant()
@@ -143,5 +142,5 @@ class Promises(RuleBasedStateMachine):
         secrets = {phone[2:] for phone in PHONES}
         secrets |= {message.code.reveal() for message in self.world.carrier.taken}
         pattern = re.compile(b"|".join(secret.encode() for secret in sorted(secrets)))
-        for name, content in (*self.world.files(), ("log", b"".join(self.world.lines))):
+        for name, content in (*self.world.place.at_rest(), ("log", b"".join(self.world.lines))):
             assert pattern.search(content) is None, name

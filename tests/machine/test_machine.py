@@ -1,30 +1,24 @@
 """Callers, carriers, clocks, faults and crashes in any order; a plain oracle says what is so."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import (
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import run_state_machine_as_test
 from tests.machine.callers import Callers
-from tests.machine.oracle import (
-    APPROVED,
-    STARTED,
-)
-from tests.machine.world import (
-    make_deployment,
-)
+from tests.machine.oracle import APPROVED, STARTED, Outcome
+from tests.support.places import PLACES
 
 
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    place = tmp_path_factory.mktemp("machine") / "var"
-    make_deployment(place)
-    Callers.deployment = place
-    yield place
-    del Callers.deployment
+def machine(name: str) -> type[Callers]:
+    """Return the machine over the store of this name, which has gone nowhere yet."""
+
+    class Machine(Callers):
+        store = name
+        outcomes: ClassVar[Counter[Outcome]] = Counter()
+
+    return Machine
 
 
 SHORT = settings(
@@ -45,13 +39,15 @@ LONG = settings(
 )
 
 
-def test_any_order_of_calls_faults_and_crashes_keeps_every_promise(deployment: Path) -> None:
-    Callers.outcomes.clear()
-    run_state_machine_as_test(Callers, settings=SHORT)
+@pytest.mark.parametrize("store", PLACES)
+def test_any_order_of_calls_faults_and_crashes_keeps_every_promise(store: str) -> None:
+    made = machine(store)
+    run_state_machine_as_test(made, settings=SHORT)
     # A machine that goes nowhere would prove nothing.
-    assert set(Callers.outcomes) >= {STARTED, APPROVED, ("rejected", "WRONG_CODE")}
+    assert set(made.outcomes) >= {STARTED, APPROVED, ("rejected", "WRONG_CODE")}
 
 
 @pytest.mark.long
-def test_any_order_at_length_keeps_every_promise(deployment: Path) -> None:
-    run_state_machine_as_test(Callers, settings=LONG)
+@pytest.mark.parametrize("store", PLACES)
+def test_any_order_at_length_keeps_every_promise(store: str) -> None:
+    run_state_machine_as_test(machine(store), settings=LONG)

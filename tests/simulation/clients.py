@@ -26,7 +26,7 @@ from watchword.verification.service import CheckResult, VerificationService
 # Eight digits, so that none of them stands in a text by chance.
 LENGTH = 8
 _KEPT = 23 * HOUR
-_PAUSES = (0.0, 0.0, 0.0, 0.05, 0.5, 5.0, 31.0, 61.0, 130.0)
+_PAUSES = (0.0, 0.0, 0.0, 0.05, 5.0, 31.0, 31.0, 61.0, 130.0)
 _SIEGE = (0.0, 0.0, 0.0, 31.0, 61.0, 130.0, 610.0, 3_700.0)
 
 
@@ -90,7 +90,7 @@ class Client:
         if not pool.flows:
             await self.start()
             return
-        weights = (3, 1, 0, 12, 0, 0, 1) if pool.siege else (3, 2, 1, 8, 1, 2, 1)
+        weights = (3, 1, 0, 12, 0, 0, 1) if pool.siege else (3, 4, 1, 8, 1, 2, 1)
         acts = (self.start, self.resend, self.cancel, self.check, self.race, self.get, self.repeat)
         await chance.choices(acts, weights)[0]()
 
@@ -243,7 +243,7 @@ class Client:
         right = 0.02 if self._pool.siege else 0.6
         if known and self._chance.random() < right:
             return known[-1], True
-        if known and not self._pool.siege and self._chance.random() < 0.3:
+        if known and not self._pool.siege and self._chance.random() < 0.6:
             return known[0], known[0] == known[-1]
         wrong = int(known[-1]) if known else 0
         return f"{(wrong + self._chance.randint(1, 10_000)) % 10**LENGTH:0{LENGTH}d}", False

@@ -150,4 +150,5 @@ class Oracle:
         self._hold(11, "a verification is pending past its time", true=ended)
 
 
-PHONES = ("+12127364981", "+16463287190", "+14152639475")
+PHONES = ("+12127364981", "+16463287190", "+14152639475", "+13124918305", "+16172538841")
+"""The people; few, so that both accounts know some of them."""

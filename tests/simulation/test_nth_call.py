@@ -28,8 +28,8 @@ SEED = 5
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE])
 @pytest.mark.parametrize("store", PLACES)
 def test_c147_a_call_that_fails_breaks_no_promise(store: str, fault: Fault, tmp_path: Path) -> None:
-    # Every call on memory; on a slower store each fifth, which are others for each fault.
-    first, step = (1, 1) if store == "memory" else (list(Fault).index(fault), 5)
+    # Every call on memory; on a slower store each eighth, which are others for each fault.
+    first, step = (1, 1) if store == "memory" else (list(Fault).index(fault), 8)
     methods: set[str] = set()
     number = first
     while True:

@@ -207,7 +207,7 @@ class Plan(NamedTuple):
             clients=chance.randint(1, 3) if siege else chance.randint(2, 6),
             actions=chance.randint(15, 40) if siege else chance.randint(3, 9),
             store_faults=chance.choice((0.0, 0.02, 0.1)),
-            carrier_faults=chance.choice((0.0, 0.1, 0.5)),
+            carrier_faults=chance.choice((0.0, 0.0, 0.1, 0.5)),
             crashes=chance.choice((0, 0, 1, 3)),
             jumps=tuple(chance.choice(_JUMPS) for _ in range(jumps)),
             skews=tuple(chance.choice((0, 0, 500, -500, 2 * SECOND, -2 * SECOND)) for _ in "ab"),

@@ -4,17 +4,25 @@ A test that takes a `Place` runs on every store. To add one, write a class that 
 the protocol and put it into `PLACES`.
 """
 
+import asyncio
+import atexit
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import closing
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
+
+from tests.support.faults import Fault, failing_memory, failing_sqlite
 
 from watchword.audit.leaf import Leaf
 from watchword.core.ports import ChangeBus, Clock
 from watchword.delivery.outbox import Send
 from watchword.server.plugins import Stores
+from watchword.testing.bus import RecordingBus
+from watchword.testing.clock import FakeClock
 from watchword.testing.entropy import SeededEntropy
 from watchword.testing.keys import MemoryKeyProvider
 from watchword.testing.memory import MemoryStores
@@ -56,6 +64,14 @@ class Place(Protocol):
         """Return what is committed now."""
         ...
 
+    def at_rest(self) -> Iterator[tuple[str, bytes]]:
+        """Yield all that is kept, by name: nothing personal may be in it."""
+        ...
+
+    def failing(self, fault: Fault) -> AbstractContextManager[None]:
+        """Return a context in which what is open meets `fault`."""
+        ...
+
     async def close(self) -> None:
         """Let go of everything."""
         ...
@@ -74,7 +90,8 @@ class MemoryPlace:
         old = self.stores
         self.stores = MemoryStores(clock, bus, world=WORLD, provider=PROVIDER)
         if old is not None:
-            self.stores.engine.tables = old.engine.tables
+            # A copy: what the remains of a dead process still do is lost with it.
+            self.stores.engine.tables = old.engine.tables.copy()
             self.stores.keystore = old.keystore
             self.stores.account = self.stores.tenancy = old.account
         return cast("Stores", self.stores)
@@ -100,6 +117,14 @@ class MemoryPlace:
             )
         return self._seen
 
+    def at_rest(self) -> Iterator[tuple[str, bytes]]:
+        if self.stores is not None:
+            yield "tables", repr(self.stores.engine.tables).encode()
+
+    def failing(self, fault: Fault) -> AbstractContextManager[None]:
+        assert self.stores is not None
+        return failing_memory(self.stores.engine, fault)
+
     async def close(self) -> None:
         """Have nothing to let go of."""
 
@@ -114,6 +139,7 @@ class SqlitePlace:
         self._open: list[SqliteStores] = []
         self._reader: sqlite3.Connection | None = None
         self._version = -1
+        self._seen = Committed({}, {}, ())
 
     @property
     def directory(self) -> Path:
@@ -121,20 +147,16 @@ class SqlitePlace:
         return self.root / str(self._lives)
 
     async def open(self, clock: Clock, bus: ChangeBus) -> Stores:
-        create = not self.directory.exists()
-        if create:
-            self.directory.mkdir(parents=True)
-        stores = await SqliteStores.open(
-            self.directory / "watchword.db",
-            world=WORLD,
-            clock=clock,
-            bus=bus,
-            provider=PROVIDER,
-            create=create,
-            entropy=SeededEntropy(3),
-        )
+        stores = await self.opened(clock, bus)
+        self.look()
+        return stores
+
+    async def opened(self, clock: Clock, bus: ChangeBus) -> Stores:
+        """Open the store alone."""
+        if not self.directory.exists():
+            shutil.copytree(_template(), self.directory)
+        stores = await _open_sqlite(self.directory, clock, bus, self._lives)
         self._open.append(stores)
-        self._look()
         return cast("Stores", stores)
 
     async def crash(self) -> None:
@@ -152,18 +174,30 @@ class SqlitePlace:
 
     def committed(self) -> Committed:
         assert self._reader is not None
-        self._version = self._data_version()
+        version = self._data_version()
+        if version == self._version:
+            return self._seen
         with closing(self._reader.cursor()) as cursor:
             cursor.execute("BEGIN")
             rows = cursor.execute(f"SELECT {VERIFICATION} FROM verification").fetchall()
             sends = cursor.execute(f"SELECT {SEND} FROM send").fetchall()
             leaves = cursor.execute(f"SELECT {_LEAF} FROM audit_leaf ORDER BY rowid").fetchall()
             cursor.execute("COMMIT")
-        return Committed(
+        self._version = version
+        self._seen = Committed(
             {row.verification_id: row for row in map(verification_of, rows)},
             {send.send_id: send for send in map(send_of, sends)},
             tuple(leaf for leaf in map(Leaf._make, leaves) if leaf.kind in _KINDS),
         )
+        return self._seen
+
+    def at_rest(self) -> Iterator[tuple[str, bytes]]:
+        for path in self.directory.rglob("*"):
+            if path.is_file():
+                yield path.name, path.read_bytes()
+
+    def failing(self, fault: Fault) -> AbstractContextManager[None]:
+        return failing_sqlite(self._open[-1]._engine, fault)
 
     async def close(self) -> None:
         if self._reader is not None:
@@ -172,7 +206,8 @@ class SqlitePlace:
             await stores.close()
         self._open.clear()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Open what `committed` reads by."""
         if self._reader is not None:
             self._reader.close()
         self._reader = sqlite3.connect(
@@ -183,6 +218,44 @@ class SqlitePlace:
     def _data_version(self) -> int:
         assert self._reader is not None
         return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+
+
+async def _open_sqlite(
+    directory: Path, clock: Clock, bus: ChangeBus, lives: int, *, create: bool = False
+) -> SqliteStores:
+    return await SqliteStores.open(
+        directory / "watchword.db",
+        world=WORLD,
+        clock=clock,
+        bus=bus,
+        provider=PROVIDER,
+        create=create,
+        entropy=SeededEntropy(lives),
+    )
+
+
+_made: list[Path] = []
+
+
+def _template() -> Path:
+    """Return a directory with an empty store: a copy of it takes less time than a new one.
+
+    Made in a thread with a loop of its own: whose turn it is here must not depend on it.
+    """
+    if not _made:
+        root = Path(tempfile.mkdtemp(prefix="watchword-place-"))
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        (root / "0").mkdir()
+        maker = threading.Thread(target=lambda: asyncio.run(_make(root / "0")))
+        maker.start()
+        maker.join()
+        _made.append(root / "0")
+    return _made[0]
+
+
+async def _make(directory: Path) -> None:
+    stores = await _open_sqlite(directory, FakeClock(), RecordingBus(), 0, create=True)
+    await stores.close()
 
 
 # The tenancy keeps leaves of its own beside these.
