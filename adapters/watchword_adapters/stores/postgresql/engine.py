@@ -41,6 +41,8 @@ _FAULTS = (
     asyncpg.LockNotAvailableError,
     asyncpg.PostgresSystemError,
     asyncpg.InterfaceError,
+    # What the driver makes of a server that dies in the midst of its answer.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
