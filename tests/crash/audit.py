@@ -22,7 +22,7 @@ async def check_integrity(world: World, scratch: Path) -> None:
     if world.dsn:
         books = await read_postgresql(world.dsn)
     else:
-        scratch.mkdir(exist_ok=True)
+        scratch.mkdir(exist_ok=True)  # noqa: ASYNC240 - nobody waits
         for suffix in ("", "-wal"):
             part = world.store.with_name(world.store.name + suffix)
             if part.exists():

@@ -1,7 +1,5 @@
 """What a store holds, read behind the server's back; the same from SQLite and PostgreSQL."""
 
-# ruff: noqa: S608 - the SQL is put together from constants
-
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing

@@ -108,7 +108,9 @@ class Load:
         for error in sorted(failures, key=lambda error: isinstance(error, Down)):
             raise error
 
-    async def _settler(self, clients: Clients, queue: Iterator[Flow], left: dict[int, Flow]) -> None:
+    async def _settler(
+        self, clients: Clients, queue: Iterator[Flow], left: dict[int, Flow]
+    ) -> None:
         for flow in queue:
             await self._verify(clients, flow)
             del left[id(flow)]

@@ -178,7 +178,7 @@ class Confused:
     """A pool whose driver lost count of what a dying server said."""
 
     @asynccontextmanager
-    async def acquire(self, *, timeout: float) -> AsyncIterator["Confused"]:
+    async def acquire(self, **_: float) -> AsyncIterator["Confused"]:
         yield self
 
     async def fetch(self, statement: str, *values: object) -> None:
