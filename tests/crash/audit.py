@@ -63,11 +63,11 @@ def _check_flows(flows: list[Flow], rows: Mapping[str, Verification], now: Milli
 
 def _check_sends(books: Books, taken: Mapping[str, int]) -> None:
     """Whatever was taken was recorded before; whatever was queued was taken or ended."""
-    sends = {send_id: rest for send_id, *rest in books.sends}
+    sends = {send_id: (state, error, attempts) for send_id, state, error, attempts in books.sends}
     assert set(taken) <= set(sends), "a message without a record"
     for send_id, (state, error, attempts) in sends.items():
         times = taken.get(send_id, 0)
-        assert times <= int(attempts), "a message left before its attempt was recorded"
+        assert times <= attempts, "a message left before its attempt was recorded"
         if (state, error) == ("SUBMITTED", ""):
             assert times >= 1, "a message is told to be sent that never was"
         else:
