@@ -162,6 +162,25 @@ async def test_a_bad_way_to_postgresql_is_unavailable_and_mends(
         assert len(live.messages) == 2
 
 
+async def test_who_waits_behind_a_stalled_command_is_told_when_it_is(
+    tmp_path: Path, postgres_dsn: str
+) -> None:
+    async with behind(tmp_path, postgres_dsn) as (live, proxy):
+        await live.start(PHONES[0])
+        proxy.set(Fault.STALL)
+        engine = live.server.parts.stores.verification._engine  # type: ignore[attr-defined]
+        first = asyncio.create_task(away(live.start(PHONES[1])))
+        await until(lambda: under_way(proxy))
+        second = asyncio.create_task(away(live.start(PHONES[2])))
+        await asyncio.gather(first, second)
+        assert engine.waiting == 0
+
+
+async def under_way(proxy: Proxy) -> bool:
+    """Tell whether something is on its way that does not arrive."""
+    return proxy.held > 0
+
+
 async def test_a_slow_way_to_postgresql_is_only_slow(tmp_path: Path, postgres_dsn: str) -> None:
     async with behind(tmp_path, postgres_dsn) as (live, proxy):
         proxy.set(Fault.DRIP)

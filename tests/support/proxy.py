@@ -30,12 +30,14 @@ class Proxy:
 
     `lose_answer` may name a request whose answer is to be lost: it is given what a client
     sent, and where it is true the connection is cut as soon as the server has answered.
+    `lost` counts such answers, `held` what was stalled.
     """
 
     port: int
     fault: Fault = Fault.NONE
     lose_answer: Callable[[bytes], bool] | None = None
     lost: int = 0
+    held: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _listening: int = 0
@@ -92,6 +94,7 @@ class Proxy:
     ) -> None:
         while chunk := await reader.read(_CHUNK):
             while self.fault is Fault.STALL:
+                self.held += 1
                 await self._changed.wait()
             if to_server and self.lose_answer and self.lose_answer(chunk):
                 doomed.set()
