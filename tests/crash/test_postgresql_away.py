@@ -18,6 +18,8 @@ from tests.support.proxy import Fault, Proxy, proxied
 from tests.support.status import details
 
 from watchword.config import Config, Store
+from watchword.core.ports import MINUTE, Clock
+from watchword.testing.clock import FakeClock
 from watchword.verification.v1 import verification_pb2 as pb
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -86,13 +88,15 @@ def through(dsn: str, proxy: Proxy) -> str:
 
 
 @asynccontextmanager
-async def behind(directory: Path, dsn: str) -> AsyncIterator[tuple[Live, Proxy]]:
+async def behind(
+    directory: Path, dsn: str, clock: Clock | None = None
+) -> AsyncIterator[tuple[Live, Proxy]]:
     """Serve with a proxy between the server and PostgreSQL."""
     port = urlsplit(dsn).port
     assert port
     async with proxied(port) as proxy:
         config = configured(directory, through(dsn, proxy), pool=4)
-        async with running(directory, config=config) as live:
+        async with running(directory, config=config, clock=clock) as live:
             yield live, proxy
             proxy.lose_answer = None
             proxy.set(Fault.NONE)
@@ -146,8 +150,10 @@ async def test_a_bad_way_to_postgresql_is_unavailable_and_mends(
         begun = await live.start(PHONES[0])
         code = await live.code(begun.verification_id)
         proxy.set(fault)
-        if fault is not Fault.HALF_CLOSE:
-            # What is half closed is closed, and the next connection is a good one.
+        if fault is Fault.HALF_CLOSE:
+            # The next connection is a good one.
+            assert proxy.halved > 0
+        else:
             await asyncio.gather(
                 away(live.start(PHONES[1], request_id="lost")),
                 away(live.check(begun.verification_id, code, request_id="lost")),
@@ -190,9 +196,9 @@ async def test_a_slow_way_to_postgresql_is_only_slow(tmp_path: Path, postgres_ds
 
 
 async def test_a_start_whose_commit_was_not_heard_of_has_one_effect(
-    tmp_path: Path, postgres_dsn: str
+    tmp_path: Path, postgres_dsn: str, clock: FakeClock
 ) -> None:
-    async with behind(tmp_path, postgres_dsn) as (live, proxy):
+    async with behind(tmp_path, postgres_dsn, clock) as (live, proxy):
         # The draft names the phone nowhere in the clear; the request id it does.
         proxy.lose_answer = lambda sent: b"unheard-of" in sent
         await away(live.start(PHONES[0], request_id="unheard-of"))
@@ -202,6 +208,11 @@ async def test_a_start_whose_commit_was_not_heard_of_has_one_effect(
         again = await live.start(PHONES[0], request_id="unheard-of")
         assert again.verification_id == made.verification_id
         assert [await count(postgres_dsn, t) for t in ("verification", "send")] == [1, 1]
+        # It was leased to this server, which does not know: it goes when the lease is over.
+        clock.advance(MINUTE)
+        await live.message(made.verification_id)
+        await live.start(PHONES[0], request_id="unheard-of")
+        assert len(live.messages) == 1
 
 
 async def test_a_check_whose_commit_was_not_heard_of_approves_once(

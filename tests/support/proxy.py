@@ -30,7 +30,7 @@ class Proxy:
 
     `lose_answer` may name a request whose answer is to be lost: it is given what a client
     sent, and where it is true the connection is cut as soon as the server has answered.
-    `lost` counts such answers, `held` what was stalled.
+    `lost` counts such answers, `held` what was stalled, `halved` what was half closed.
     """
 
     port: int
@@ -38,6 +38,7 @@ class Proxy:
     lose_answer: Callable[[bytes], bool] | None = None
     lost: int = 0
     held: int = 0
+    halved: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _listening: int = 0
@@ -64,6 +65,7 @@ class Proxy:
             if not writer.is_closing() and writer.get_extra_info("sockname")[1] == self.listening:
                 with contextlib.suppress(OSError):
                     writer.write_eof()
+                    self.halved += 1
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side ends it."""
