@@ -16,7 +16,7 @@ async def test_c070_c145_a_server_killed_over_postgresql(tmp_path: Path, postgre
     await crash(tmp_path, 20, dsn=postgres_dsn)
 
 
-async def test_c145_c151_postgresql_killed_under_a_server(
+async def test_c145_postgresql_killed_under_a_server(
     tmp_path: Path, mortal: OwnServer, mortal_dsn: str
 ) -> None:
     await crash(tmp_path, 20, dsn=mortal_dsn, victims=(Victim.STORE,), database=mortal)
