@@ -127,6 +127,7 @@ CASES: dict[str, dict[int, str]] = {
         147: "An error of the disk at any point leaves nothing half done.",
         148: "After a failed fsync the store serves no more rather than guess.",
         150: "Without its database the server says so at once and recovers by itself.",
+        154: "What PostgreSQL undid for another's sake is done again, and sent once.",
         155: "Another writer's lock ends in UNAVAILABLE in time, and nothing is lost.",
         156: "Files in the wrong place are refused where that can be seen.",
         157: "A damaged file is refused.",

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -39,6 +39,13 @@ _GONE = {
 }
 
 
+STORE_GONE = (grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+"""What a server may say besides where its store may die."""
+
+Clients = Sequence[Client]
+"""Ways to the replicas of one deployment; each call takes any."""
+
+
 class Down(Exception):
     """The server went away: what came of the call is unknown."""
 
@@ -52,6 +59,7 @@ class Load:
     flows: list[Flow] = field(default_factory=list)
     unsettled: list[Flow] = field(default_factory=list)
     parked: list[Flow] = field(default_factory=list)
+    gone: set[tuple[grpc.StatusCode, str]] = field(default_factory=_GONE.copy)
     lost: set[grpc.StatusCode] = field(default_factory=set)
     acknowledged: int = 0
     repeated: int = 0
@@ -67,24 +75,24 @@ class Load:
         """The server's time."""
         return SystemClock().now() + self.shift
 
-    async def work(self, client: Client) -> None:
+    async def work(self, clients: Clients) -> None:
         """Call until the server is gone: finish what was begun, then begin anew."""
         parked, self.parked = self.parked, []
-        await asyncio.gather(*(self._caller(client, parked) for _ in range(CALLERS)))
+        await asyncio.gather(*(self._caller(clients, parked) for _ in range(CALLERS)))
         self.parked += parked
 
-    async def begin(self, client: Client, flow: Flow) -> None:
+    async def begin(self, clients: Clients, flow: Flow) -> None:
         """Do what is planned for `flow`, as far as messages come in time."""
         self.flows.append(flow)
         self.unsettled.append(flow)
-        await self._go_on(client, flow)
+        await self._go_on(clients, flow)
 
-    async def finish(self, client: Client) -> None:
+    async def finish(self, clients: Clients) -> None:
         """Do what is still planned for the flows whose messages were late; begins nothing."""
         while self.parked:
-            await self._go_on(client, self.parked.pop())
+            await self._go_on(clients, self.parked.pop())
 
-    async def settle(self, client: Client, *, also: int = 0) -> None:
+    async def settle(self, clients: Clients, *, also: int = 0) -> None:
         """Repeat every request of the unsettled flows and of `also` older ones; all must agree.
 
         Raises `Down` where the server dies meanwhile; then another time will do.
@@ -93,26 +101,28 @@ class Load:
         left = {id(flow): flow for flow in (*self.unsettled, *older)}
         queue = iter(list(left.values()))
         found = await asyncio.gather(
-            *(self._settler(client, queue, left) for _ in range(CALLERS)), return_exceptions=True
+            *(self._settler(clients, queue, left) for _ in range(CALLERS)), return_exceptions=True
         )
         self.unsettled = list(left.values())
         failures = [error for error in found if isinstance(error, BaseException)]
         for error in sorted(failures, key=lambda error: isinstance(error, Down)):
             raise error
 
-    async def _settler(self, client: Client, queue: Iterator[Flow], left: dict[int, Flow]) -> None:
+    async def _settler(
+        self, clients: Clients, queue: Iterator[Flow], left: dict[int, Flow]
+    ) -> None:
         for flow in queue:
-            await self._verify(client, flow)
+            await self._verify(clients, flow)
             del left[id(flow)]
 
-    async def _verify(self, client: Client, flow: Flow) -> None:
+    async def _verify(self, clients: Clients, flow: Flow) -> None:
         """Repeat each request of a flow, look at the row, and try to use the code again."""
         for request in flow.requests:
-            await self._ask(client, flow, request)
+            await self._ask(clients, flow, request)
         if not flow.verification_id:
             return
         try:
-            row = await client.get(flow.verification_id)
+            row = await self._any(clients).get(flow.verification_id)
         except WatchwordError as error:
             raise self._refusal(error) from None
         name = pb.VerificationState.Name(row.state).removeprefix("VERIFICATION_STATE_")
@@ -125,16 +135,16 @@ class Load:
             again = Request(Kind.RIGHT, f"again-{len(flow.requests)}-{flow.phone}")
             again.code = next(r.code for r in flow.requests if r.kind is Kind.RIGHT)
             flow.requests.append(again)
-            await self._ask(client, flow, again)
+            await self._ask(clients, flow, again)
             assert again.answer is not None
             assert again.answer.what == "ALREADY_USED", flow.told()
 
-    async def _caller(self, client: Client, parked: list[Flow]) -> None:
+    async def _caller(self, clients: Clients, parked: list[Flow]) -> None:
         while True:
             flow = parked.pop() if parked else self._new_flow()
             self.unsettled.append(flow)
             try:
-                await self._go_on(client, flow)
+                await self._go_on(clients, flow)
             except Down:
                 return
 
@@ -146,10 +156,10 @@ class Load:
         self.flows.append(flow)
         return flow
 
-    async def _go_on(self, client: Client, flow: Flow) -> None:
+    async def _go_on(self, clients: Clients, flow: Flow) -> None:
         if not flow.requests:
             flow.requests.append(Request(Kind.START, f"start-{flow.phone}"))
-        await self._ask(client, flow, flow.requests[0])
+        await self._ask(clients, flow, flow.requests[0])
         while flow.plan:
             kinds = flow.plan[0]
             requests = [await self._request(flow, kind, i) for i, kind in enumerate(kinds)]
@@ -158,7 +168,7 @@ class Load:
                 return
             flow.plan.pop(0)
             flow.requests += requests
-            asked = (self._ask(client, flow, request) for request in requests)
+            asked = (self._ask(clients, flow, request) for request in requests)
             found = await asyncio.gather(*asked, return_exceptions=True)
             for error in found:
                 if isinstance(error, BaseException):
@@ -183,13 +193,13 @@ class Load:
             await asyncio.sleep(_POLL)
         return ""
 
-    async def _ask(self, client: Client, flow: Flow, request: Request) -> None:
+    async def _ask(self, clients: Clients, flow: Flow, request: Request) -> None:
         """Send a request, or send it again: the answer must be what it was."""
         if request.refused:
             return
         before = request.answer
         try:
-            answer = await self._sent(client, flow, request)
+            answer = await self._sent(clients, flow, request)
         except WatchwordError as error:
             request.refused = self._refusal(error).reason
             if before:
@@ -204,8 +214,8 @@ class Load:
                 f"{request.kind} was {before.what}, is {answer.what}: {flow.told()}"
             )
 
-    async def _sent(self, client: Client, flow: Flow, request: Request) -> Answer:
-        request_id = request.request_id
+    async def _sent(self, clients: Clients, flow: Flow, request: Request) -> Answer:
+        request_id, client = request.request_id, self._any(clients)
         if request.kind is Kind.START:
             row = await client.start(flow.phone, purpose="login", request_id=request_id)
             flow.expire_time = row.expire_time.ToMilliseconds() or flow.expire_time
@@ -228,6 +238,9 @@ class Load:
         assert isinstance(outcome, Rejected)
         return Answer(outcome.reason, flow.verification_id, remaining=outcome.checks_remaining)
 
+    def _any(self, clients: Clients) -> Client:
+        return self.chance.choice(clients)
+
     def _refusal(self, error: WatchwordError) -> WatchwordError:
         """Return the refusal, or raise `Down` where the server is gone or going.
 
@@ -235,7 +248,7 @@ class Load:
         """
         if error.reason in _REFUSALS:
             return error
-        assert (error.code, error.reason) in _GONE, error
+        assert (error.code, error.reason) in self.gone, error
         self.lost.add(error.code)
         raise Down from None
 

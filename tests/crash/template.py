@@ -21,6 +21,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 # Adapters are found by name; here they are wanted before the fork.
 import watchword_adapters.carriers.sandbox
 import watchword_adapters.keys.file
+import watchword_adapters.stores.postgresql
 import watchword_adapters.stores.sqlite
 from watchword.config import load
 from watchword.core.ports import Millis
@@ -31,6 +32,7 @@ from watchword.server.bootstrap import Server
 _LOADED = (
     watchword_adapters.carriers.sandbox,
     watchword_adapters.keys.file,
+    watchword_adapters.stores.postgresql,
     watchword_adapters.stores.sqlite,
 )
 

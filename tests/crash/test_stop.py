@@ -61,9 +61,9 @@ async def test_a_stop_under_load_keeps_what_was_acknowledged(tmp_path: Path) -> 
     load = Load(random.Random(7), Journal(world.journal))
     async with serving(world) as (process, endpoint), world.client(endpoint) as client:
         late = Flow(LATE_PHONE, [(Kind.RIGHT,)])
-        await load.begin(client, late)
+        await load.begin([client], late)
         await until(lambda: put_off(world))
-        working = asyncio.create_task(load.work(client))
+        working = asyncio.create_task(load.work([client]))
         await until(lambda: load.acknowledged >= 100)
         process.terminate()
         await working
@@ -85,12 +85,12 @@ async def again(world: World, load: Load) -> None:
     async with template(world.log) as program:
         process = await (await program.serve(world, load.shift)).ready()
         async with world.client(process.endpoint) as client, asyncio.timeout(PATIENCE):
-            await load.settle(client)
-            await load.finish(client)
+            await load.settle([client])
+            await load.finish([client])
         process.terminate()
         assert await process.ended() == 0
     load.journal.read()
-    check_store(world, load.flows, load.journal.check(), load.now)
+    await check_store(world, load.flows, load.journal.check(), load.now)
 
 
 def put_off(world: World) -> bool:

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
+import asyncpg
+
 from watchword.account.first import DevIdentities, set_up_dev
 from watchword.client import Client, RetryPolicy
 from watchword.core.ports import Millis
 from watchword.core.system import SystemClock, SystemEntropy
 from watchword.server.bus import LocalChangeBus
 from watchword_adapters.keys.file import FileKeyProvider
+from watchword_adapters.stores.postgresql import PostgresStores
+from watchword_adapters.stores.postgresql.place import Place
 from watchword_adapters.stores.sqlite import SqliteStores
 
 PATIENCE = 30.0
@@ -31,9 +35,7 @@ issuer = "watchword-sandbox"
 listen = "127.0.0.1:0"
 http_listen = "127.0.0.1:0"
 callback_listen = "127.0.0.1:0"
-
-[store]
-path = "{root}/watchword.db"
+{store}
 
 [keys]
 directory = "{root}/keys"
@@ -45,6 +47,28 @@ SMS = ["sandbox"]
 path = "{root}/messages.jsonl"
 {rules}
 """
+
+
+# A database's own clock decides, and only a dev store lets itself be told the time.
+_AHEAD = """
+CREATE TABLE public.ahead (shift bigint NOT NULL);
+INSERT INTO public.ahead VALUES (0);
+CREATE OR REPLACE FUNCTION watchword.now() RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + shift FROM public.ahead
+$$;
+"""
+
+
+async def _let_time_be_told(dsn: str) -> None:
+    await _execute(dsn, _AHEAD)
+
+
+async def _execute(dsn: str, statements: str) -> None:
+    db = await asyncpg.connect(dsn)
+    try:
+        await db.execute(statements)
+    finally:
+        await db.close()
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -60,15 +84,20 @@ class World:
 
     root: Path
     identities: DevIdentities
+    dsn: str = ""
 
     @classmethod
-    async def make(cls, root: Path, rules: str = "") -> Self:
-        """Make keys, store, one application and the configuration."""
+    async def make(cls, root: Path, rules: str = "", dsn: str = "") -> Self:
+        """Make keys, store, one application and the configuration.
+
+        The store is a file in `root`, or the empty database that `dsn` names.
+        """
         root.mkdir(mode=0o700)  # noqa: ASYNC240 - nobody waits
         clock, entropy = SystemClock(), SystemEntropy()
         provider = FileKeyProvider.create(root / "keys", clock=clock, entropy=entropy)
-        stores = await SqliteStores.open(
-            root / "watchword.db",
+        kind: Any = PostgresStores if dsn else SqliteStores
+        stores = await kind.open(
+            Place(dsn) if dsn else root / "watchword.db",
             world="sandbox",
             clock=clock,
             bus=LocalChangeBus(),
@@ -77,7 +106,9 @@ class World:
         )
         made = await set_up_dev(stores.account, provider, clock, entropy, "sandbox")
         await stores.close()
-        world = cls(root, made)
+        if dsn:
+            await _let_time_be_told(dsn)
+        world = cls(root, made, dsn)
         world.configure(rules)
         return world
 
@@ -103,7 +134,13 @@ class World:
 
     def configure(self, rules: str = "") -> None:
         """Write the configuration; `rules` script the carrier."""
-        self.config.write_text(_CONFIG.format(root=self.root, rules=rules))
+        store = f'store = "{self.dsn}"' if self.dsn else f'store.path = "{self.store}"'
+        self.config.write_text(_CONFIG.format(root=self.root, store=store, rules=rules))
+
+    async def tell_time(self, shift: Millis) -> None:
+        """Set the clock of a database ahead; a file is served by its process's clock."""
+        if self.dsn:
+            await _execute(self.dsn, f"UPDATE public.ahead SET shift = {shift}")
 
     def client(self, endpoint: str, *, attempts: int = 1) -> Client:
         """Return a client that tries each call `attempts` times."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -199,6 +200,28 @@ async def test_lost_connections_are_made_anew(
     await asyncio.sleep(0.1)
     assert isinstance(await stores.verification.check(cases.check(1, WRONG)), CheckOutcome)
     await stores.check()
+
+
+class Confused:
+    """A pool whose driver lost count of what a dying server said."""
+
+    @asynccontextmanager
+    async def acquire(self, **_: float) -> AsyncIterator["Confused"]:
+        yield self
+
+    async def fetch(self, statement: str, *values: object) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 12")
+
+
+async def test_a_driver_that_is_confused_by_a_dying_server_is_a_store_that_is_away(
+    stores: PostgresStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores.engine, "_pool", Confused())
+    with pytest.raises(Unavailable) as refusal:
+        await stores.verification.start(cases.start(1))
+    assert refusal.value.reason is Reason.DEPENDENCY_UNAVAILABLE
+    with pytest.raises(Unavailable):
+        await stores.check()
 
 
 async def test_a_caller_that_goes_away_stops_nothing(stores: PostgresStores) -> None:

@@ -30,7 +30,8 @@ _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', true)"
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 )
-# What a server that cannot serve, or a way to it that is cut, raises here.
+# What a server that cannot serve, or a way to it that is cut, raises here; the third is
+# what the driver makes of a server that dies in the midst of its answer.
 _FAULTS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,

@@ -29,6 +29,8 @@ CAPACITY = 2_000
 _RETRIES = 3
 _PAUSE_SECONDS = 0.02
 _ACQUIRE_SECONDS = 3.0
+# A batch that took longer, only to fail, found nobody at the other end.
+_STALLED_SECONDS = 2.0
 _OVERLOAD_RETRY: Millis = 500
 _DEPENDENCY_RETRY: Millis = 1_000
 # The server has undone everything, for another's sake.
@@ -41,6 +43,7 @@ _FAULTS = (
     asyncpg.LockNotAvailableError,
     asyncpg.PostgresSystemError,
     asyncpg.InterfaceError,
+    # What the driver makes of a server that dies in the midst of its answer.
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
@@ -226,6 +229,7 @@ class Lane:
             self._running = None
 
     async def _answer(self, jobs: list[_Job]) -> None:
+        began = perf_counter()
         try:
             rows = await self._engine.batch(
                 self._statement,
@@ -241,10 +245,19 @@ class Lane:
             _fail(jobs, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             _fail(jobs, error)
+            if isinstance(error, Unavailable) and perf_counter() - began > _STALLED_SECONDS:
+                self._give_up(error)
         else:
             for job, row in zip(jobs, rows, strict=True):
                 if not job.answer.done():
                     job.answer.set_result(row)
+
+    def _give_up(self, error: Exception) -> None:
+        """Refuse those who came meanwhile: the same wait again would outlast their deadlines."""
+        jobs = list(self._queue)
+        self._queue.clear()
+        self._engine.waiting -= len(jobs)
+        _fail(jobs, error)
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

@@ -100,7 +100,11 @@ class PostgresStores:
                 await stores.tail.look()
             except KeyStoreRefused as error:
                 raise StoreRefused(str(error)) from None
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+            ) as error:
                 raise StoreRefused(_refusal(error)) from None
             except (OSError, TimeoutError, Unavailable):
                 raise StoreRefused("PostgreSQL cannot be reached") from None
