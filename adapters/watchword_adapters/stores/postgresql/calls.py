@@ -31,7 +31,16 @@ _DURABLE = (
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 )
 # What a server that cannot serve, or a way to it that is cut, raises here.
-_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+FAULTS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+# A standby, or a primary whose history is not the stamp's. (The driver's own name for "none
+# of the hosts is a primary" is an `InternalClientError`.)
+NOT_OURS = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +56,11 @@ async def connected(
     try:
         async with asyncio.timeout(patience), pool.acquire(timeout=patience) as connection:
             yield connection
-    except asyncpg.ReadOnlySQLTransactionError:
-        # This was the primary once: look for the one that is.
+    except NOT_OURS:
+        # Look for the primary anew.
         await pool.expire_connections()
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None
-    except _FAULTS as error:
+    except FAULTS as error:
         _log.warning("PostgreSQL: %s", type(error).__name__)
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None
 
