@@ -9,7 +9,7 @@ BASELINE := $(lastword $(sort $(wildcard protos/releases/*.binpb)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test test-long check static format lint types imports protos coverage generated bench bench-long clean
+.PHONY: help demo run test test-long check static format lint types imports protos sql coverage generated bench bench-long clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ test-long: $(VENV)/.dev ## Run what is too long for every change
 
 check: static test coverage ## Run everything that a change must pass
 
-static: lint types imports protos ## Run every check that needs no test
+static: lint types imports protos sql ## Run every check that needs no test
 
 format: $(VENV)/.dev ## Format code and protos
 	$(BIN)/ruff format $(CODE)
@@ -49,6 +49,9 @@ protos: $(VENV)/.dev ## Check the protocol: style, format, compatibility with th
 	$(BIN)/buf lint
 	$(BIN)/buf format -d --exit-code
 	$(BIN)/buf breaking --against $(BASELINE)
+
+sql: $(VENV)/.dev ## Check that the migrations lock nothing for long and break no older version
+	$(BIN)/squawk adapters/watchword_adapters/stores/postgresql/migrations/*.sql
 
 coverage: ## Show what the last test run covered; fails below the floor
 	$(BIN)/coverage report --skip-covered --skip-empty

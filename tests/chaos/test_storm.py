@@ -2,13 +2,12 @@
 
 import asyncio
 import random
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.chaos.proxy import Action, ChaosProxy, Direction, Fault, chaos_proxy
 from tests.crash.audit import check_integrity, check_store
+from tests.crash.books import queued_in_sqlite
 from tests.crash.ledger import Journal
 from tests.crash.load import Down, Load
 from tests.crash.world import World, template, until
@@ -62,18 +61,12 @@ async def one_round(world: World, proxy: ChaosProxy, load: Load, chance: random.
         breaking = asyncio.create_task(break_off(proxy, load, end))
         try:
             if chance.random() < 0.3:
-                await load.settle(client)
-            await load.work(client)
+                await load.settle([client])
+            await load.work([client])
         except Down:
             pass
         finally:
             breaking.cancel()
-
-
-def queued(world: World) -> int:
-    with closing(sqlite3.connect(f"file:{world.store}?mode=ro", uri=True)) as db:
-        (count,) = db.execute("SELECT count(*) FROM send WHERE state = 'QUEUED'").fetchone()
-    return int(count)
 
 
 async def storm(directory: Path, rounds: int, seed: int) -> None:
@@ -88,16 +81,16 @@ async def storm(directory: Path, rounds: int, seed: int) -> None:
                 await one_round(world, proxy, load, chance)
                 if chance.random() < 0.3:
                     async with world.client(process.endpoint) as client:
-                        await load.settle(client, also=5)
+                        await load.settle([client], also=5)
             fired = proxy.fired
         async with world.client(process.endpoint) as client:
-            await load.settle(client, also=100)
-        await until(lambda: not queued(world))
+            await load.settle([client], also=100)
+        await until(lambda: not queued_in_sqlite(world.store))
         process.terminate()
         assert await process.ended() == 0
     load.journal.read()
-    check_integrity(world.store, directory / "scratch")
-    check_store(world, load.flows, load.journal.check(), load.now)
+    await check_integrity(world, directory / "scratch")
+    await check_store(world, load.flows, load.journal.check(), load.now)
     # A network that broke nothing would prove nothing.
     assert fired > rounds // 4
     assert load.acknowledged > 10 * rounds

@@ -99,6 +99,11 @@ class OwnServer(PostgresServer, Server):
         PostgresServer.__init__(self, programs, directory, user)
         Server.__init__(self, PostgresServer.dsn(self))
 
+    def follow(self, primary: PostgresServer) -> None:
+        """Become a replica, with the primary's password."""
+        super().follow(primary)
+        self._dsn = self.dsn()
+
 
 def skip_without() -> None:
     """Skip the test that needs a server where none can be had; in CI, fail it."""
@@ -124,9 +129,11 @@ def postgres_server() -> Iterator[Server]:
         yield server
 
 
-def own_server(programs: Path) -> AbstractContextManager[OwnServer]:
-    """Run a server of our own in a temporary directory."""
-    return run_server(programs, OwnServer)
+def own_server(
+    programs: Path, primary: OwnServer | None = None
+) -> AbstractContextManager[OwnServer]:
+    """Run a server of our own in a temporary directory, or a replica of such a one."""
+    return run_server(programs, OwnServer, primary)
 
 
 @contextlib.asynccontextmanager

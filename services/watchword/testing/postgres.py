@@ -75,6 +75,13 @@ class PostgresServer:
         command = [str(self._programs / "initdb"), "-D", str(self._data), *options]
         subprocess.run(command, check=True, capture_output=True, user=self._user, cwd="/")
 
+    def follow(self, primary: "PostgresServer") -> None:
+        """Make the cluster a copy of `primary`, whose changes it takes once it is started."""
+        self._password = primary._password  # noqa: SLF001 - its own kind
+        command = [str(self._programs / "pg_basebackup"), "-D", str(self._data), "-R"]
+        command += ["-X", "stream", "-c", "fast", "--no-sync", "-d", primary.dsn()]
+        subprocess.run(command, check=True, capture_output=True, user=self._user, cwd="/")
+
     def start(self) -> None:
         """Start it on the port it always has; returns once it takes connections."""
         end = time.monotonic() + _PATIENCE
@@ -130,7 +137,8 @@ class PostgresServer:
         # a killed one left has another's, and one that is being written has fewer lines.
         with contextlib.suppress(FileNotFoundError):
             lines = (self._data / "postmaster.pid").read_text().split("\n")
-            return [line.strip() for line in (lines[0], *lines[7:8])] == [str(pid), "ready"]
+            state = [line.strip() for line in (lines[0], *lines[7:8])]
+            return state in ([str(pid), "ready"], [str(pid), "standby"])
         return False
 
 
@@ -138,8 +146,8 @@ S = TypeVar("S", bound=PostgresServer)
 
 
 @contextlib.contextmanager
-def run_server(programs: Path, kind: type[S]) -> Iterator[S]:
-    """Run a server of this kind in a temporary directory."""
+def run_server(programs: Path, kind: type[S], primary: S | None = None) -> Iterator[S]:
+    """Run a server of this kind in a temporary directory, alone or as a replica of `primary`."""
     # PostgreSQL refuses to run as root.
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="watchword-postgres-") as name:
@@ -148,7 +156,10 @@ def run_server(programs: Path, kind: type[S]) -> Iterator[S]:
             shutil.chown(directory, user)
             programs = _reachable(programs, directory)
         server = kind(programs, directory, user)
-        server.init()
+        if primary:
+            server.follow(primary)
+        else:
+            server.init()
         try:
             server.start()
             yield server

@@ -124,7 +124,7 @@ async def test_a_refusal_concerns_its_command_alone(stores: PostgresStores, mete
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
-async def test_what_was_undone_for_another_is_done_again(
+async def test_c154_what_was_undone_for_another_is_done_again(
     stores: PostgresStores, db: "asyncpg.Connection[asyncpg.Record]", state: str
 ) -> None:
     await fail(db, state, 3)
@@ -134,7 +134,7 @@ async def test_what_was_undone_for_another_is_done_again(
     assert await db.fetchval("SELECT day_used FROM watchword.account_budget") == 1
 
 
-async def test_what_is_undone_too_often_is_given_up(
+async def test_c154_what_is_undone_too_often_is_given_up(
     stores: PostgresStores, db: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     await fail(db, "40001", 4)

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from secrets import SystemRandom
 from typing import TypeAlias, TypeVar
 
 import asyncpg
@@ -22,6 +22,7 @@ PATIENCE_SECONDS = 3.0
 """How long a call may take, the wait for a connection included."""
 
 _RETRIES = 3
+_CHANCE = SystemRandom()
 _PAUSE_SECONDS = 0.02
 _RETRY_AFTER: Millis = 1_000
 # Both mean that the server has undone everything.
@@ -32,13 +33,16 @@ _DURABLE = (
 )
 # What a server that cannot serve, or a way to it that is cut, raises here; the third is
 # what the driver makes of a server that dies in the midst of its answer.
-_FAULTS = (
+FAULTS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
+# A standby, or a primary whose history is not the stamp's. (The driver's own name for "none
+# of the hosts is a primary" is an `InternalClientError`.)
+NOT_OURS = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
 
 _log = logging.getLogger(__name__)
 
@@ -54,11 +58,11 @@ async def connected(
     try:
         async with asyncio.timeout(patience), pool.acquire(timeout=patience) as connection:
             yield connection
-    except asyncpg.ReadOnlySQLTransactionError:
-        # This was the primary once: look for the one that is.
+    except NOT_OURS:
+        # Look for the primary anew.
         await pool.expire_connections()
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None
-    except _FAULTS as error:
+    except FAULTS as error:
         _log.warning("PostgreSQL: %s", type(error).__name__)
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None
 
@@ -82,7 +86,7 @@ async def in_transaction(
             except _UNDONE:
                 # Those that met once should not meet again.
                 most = _PAUSE_SECONDS * 2**attempt
-                await asyncio.sleep(random.uniform(0, most))  # noqa: S311 - no secret
+                await asyncio.sleep(_CHANCE.uniform(0, most))
         return await _once(connection, work)
 
 

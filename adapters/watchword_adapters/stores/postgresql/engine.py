@@ -9,9 +9,9 @@ not a failure of the batch.
 
 import asyncio
 import logging
-import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from secrets import SystemRandom
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,13 +20,14 @@ import asyncpg
 from watchword.audit.leaf import NONCE_BYTES, LeafMaker
 from watchword.core.errors import Reason, Unavailable
 from watchword.core.ports import ChangeBus, Entropy, Millis, StoreMeter
-from watchword_adapters.stores.postgresql.calls import Pool
+from watchword_adapters.stores.postgresql.calls import NOT_OURS, Pool
 
 Row: TypeAlias = "asyncpg.Record"
 
 BATCH = 128
 CAPACITY = 2_000
 _RETRIES = 3
+_CHANCE = SystemRandom()
 _PAUSE_SECONDS = 0.02
 _ACQUIRE_SECONDS = 3.0
 # A batch that took longer, only to fail, found nobody at the other end.
@@ -79,8 +80,12 @@ class Engine:
         *,
         meter: StoreMeter | None = None,
         capacity: int = CAPACITY,
+        not_ours: Callable[[], None] = lambda: None,
     ) -> None:
-        """Work through `pool`; up to `capacity` commands wait."""
+        """Work through `pool`; up to `capacity` commands wait.
+
+        `not_ours` is told of a database that is a standby, or was not taken over yet.
+        """
         self.origin = int.from_bytes(entropy.token(8), "big") >> 1
         self.waiting = 0
         self._pool = pool
@@ -89,6 +94,7 @@ class Engine:
         self._entropy = entropy
         self._meter = meter
         self._capacity = capacity
+        self._not_ours = not_ours
         self._lanes: list[Lane] = []
         self._closed = False
 
@@ -128,7 +134,7 @@ class Engine:
             except _UNDONE:
                 # Those that met once should not meet again.
                 most = _PAUSE_SECONDS * 2**attempt
-                await asyncio.sleep(random.uniform(0, most))  # noqa: S311 - no secret
+                await asyncio.sleep(_CHANCE.uniform(0, most))
         _log.warning("PostgreSQL: undone for others too often")
         raise _unavailable()
 
@@ -150,10 +156,7 @@ class Engine:
 
     async def check(self) -> None:
         """Return where the store can serve; raises `Unavailable`."""
-        (row,) = await self.fetch("SELECT pg_catalog.pg_is_in_recovery() AS standby")
-        if row["standby"]:
-            await self._pool.expire_connections()
-            raise _unavailable()
+        await self.fetch("SELECT watchword.require_timeline()")
 
     async def close(self) -> None:
         """Refuse new commands and finish those that wait."""
@@ -172,9 +175,10 @@ class Engine:
                     raise
         except _UNDONE:
             raise
-        except asyncpg.ReadOnlySQLTransactionError:
-            # This was the primary once: look for the one that is.
+        except NOT_OURS:
+            # Look for the primary anew; where it is this one, it must be taken over.
             await self._pool.expire_connections()
+            self._not_ours()
             raise _unavailable() from None
         except _FAULTS as error:
             _log.warning("PostgreSQL: %s", type(error).__name__)

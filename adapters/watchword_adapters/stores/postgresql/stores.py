@@ -22,6 +22,11 @@ from watchword_adapters.stores.postgresql.keystore import KeyStoreRefused, Postg
 from watchword_adapters.stores.postgresql.outbox import PostgresOutbox
 from watchword_adapters.stores.postgresql.place import Place, place_of
 from watchword_adapters.stores.postgresql.schema import StoreRefused
+from watchword_adapters.stores.postgresql.succession import (
+    Succession,
+    seal_for_all,
+    take_over,
+)
 from watchword_adapters.stores.postgresql.tail import Tail
 from watchword_adapters.stores.postgresql.tenancy import TenancyWatch
 from watchword_adapters.stores.postgresql.verification import PostgresVerificationStore
@@ -45,11 +50,14 @@ class PostgresStores:
         bus: ChangeBus,
         entropy: Entropy,
         meter: StoreMeter | None,
+        dsn: str,
     ) -> None:
         """Put the ports over pools whose database has been verified."""
         leaves = LeafMaker(provider)
         self.world = world
-        self.engine = Engine(pool, leaves, bus, entropy, meter=meter)
+        self._succession = Succession(dsn, lambda: seal_for_all(leaves, entropy))
+        not_ours = self._succession.begin
+        self.engine = Engine(pool, leaves, bus, entropy, meter=meter, not_ours=not_ours)
         self.keystore = PostgresKeyStore(keys_pool, provider, entropy)
         self.verification = PostgresVerificationStore(self.engine)
         self.outbox = PostgresOutbox(self.engine)
@@ -88,18 +96,22 @@ class PostgresStores:
         leader = clock if world == "dev" and not isinstance(clock, SystemClock) else None
         async with contextlib.AsyncExitStack() as undo:
             try:
-                await _prepare(place, world, provider, create=create)
+                await _prepare(place, world, provider, entropy, create=create)
                 pool = await open_pool(place, place.dsn, place.pool, leader)
                 undo.push_async_callback(pool.close)
                 keys_pool = pool
                 if place.keys_dsn:
-                    keys_pool = await open_pool(place, place.keys_dsn, _KEY_CONNECTIONS)
+                    keys_pool = await open_pool(
+                        place, place.keys_dsn, _KEY_CONNECTIONS, stamped=False
+                    )
                     undo.push_async_callback(keys_pool.close)
-                stores = cls(pool, keys_pool, provider, world, bus, entropy, meter)
+                stores = cls(pool, keys_pool, provider, world, bus, entropy, meter, place.dsn)
                 await stores.watch.look()
                 await stores.tail.look()
             except KeyStoreRefused as error:
                 raise StoreRefused(str(error)) from None
+            except asyncpg.TargetServerAttributeNotMatched:
+                raise StoreRefused("PostgreSQL is a standby; name the primary") from None
             except (
                 asyncpg.PostgresError,
                 asyncpg.InterfaceError,
@@ -132,12 +144,15 @@ class PostgresStores:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._succession.close()
         await self.engine.close()
         for pool in self._pools:
             await pool.close()
 
 
-async def _prepare(place: Place, world: str, provider: KeyProvider, *, create: bool) -> None:
+async def _prepare(
+    place: Place, world: str, provider: KeyProvider, entropy: Entropy, *, create: bool
+) -> None:
     """Verify or make the schemas, the keys' first: data without their keys would be lost."""
     async with connect(place.dsn) as db, connect(place.keys_dsn or place.dsn) as keys_db:
         await schema.verify_server(db, world)
@@ -150,6 +165,7 @@ async def _prepare(place: Place, world: str, provider: KeyProvider, *, create: b
         if new:
             await schema.initialise(db, world, provider)
         await schema.migrate(db)
+        await take_over(db, seal_for_all(LeafMaker(provider), entropy))
         await schema.run_clock(db)
 
 

@@ -13,18 +13,25 @@ from watchword.core.errors import Unavailable
 from watchword_adapters.stores.postgresql.engine import Engine
 
 POLL_SECONDS = 0.25
-_NOW = "SELECT pg_current_snapshot()::text AS snapshot"
+_NOW = "SELECT pg_current_snapshot()::text AS snapshot, timeline FROM watchword.stamp"
 # A send's id bears its verification's. Ids at or above xmax are of no transaction that has
-# begun here: such rows came from another cluster's dump.
+# begun here: such rows came from another cluster's dump. A snapshot of another timeline tells
+# nothing on this one, which may give the same ids again: what counts is what came after the
+# take-over began.
 _SINCE = """
-SELECT pg_current_snapshot()::text AS snapshot, ARRAY(
+WITH past AS MATERIALIZED (
+    SELECT timeline, watchword.require_timeline(),
+        CASE timeline WHEN $3 THEN $1::text ELSE nullif(taken_over, '') END::pg_snapshot AS snapshot
+    FROM watchword.stamp
+)
+SELECT pg_current_snapshot()::text AS snapshot, past.timeline, ARRAY(
     SELECT DISTINCT CASE kind WHEN 'send' THEN 'VE' || substr(object_id, 3, 40) ELSE object_id END
     FROM watchword.audit_leaf
-    WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+    WHERE xid >= pg_snapshot_xmin(past.snapshot)
         AND xid < pg_snapshot_xmax(pg_current_snapshot())
-        AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+        AND NOT pg_visible_in_snapshot(xid, past.snapshot)
         AND kind IN ('verification', 'send') AND origin <> $2
-) AS changed
+) AS changed FROM past
 """
 
 
@@ -38,6 +45,7 @@ class Tail:
         self._engine = engine
         self._wait = wait
         self._seen = ""
+        self._timeline = ""
 
     async def look(self) -> None:
         """Tell of everything committed since the last look; the first one tells of nothing.
@@ -47,9 +55,11 @@ class Tail:
         if not self._seen:
             (row,) = await self._engine.fetch(_NOW)
         else:
-            (row,) = await self._engine.fetch(_SINCE, self._seen, self._engine.origin)
+            (row,) = await self._engine.fetch(
+                _SINCE, self._seen, self._engine.origin, self._timeline
+            )
             self._engine.publish(row["changed"])
-        self._seen = row["snapshot"]
+        self._seen, self._timeline = row["snapshot"], row["timeline"]
 
     async def run(self) -> None:
         """Look four times a second, for ever; a database that is away makes it try again."""
