@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -155,3 +157,24 @@ async def test_a_refusal_that_nobody_waits_for_is_no_fault(courier: FakeCourier)
     gc.collect()
     assert courier.released == ["sandbox"]
     assert faults == []
+
+
+async def test_a_command_that_never_began_is_never_made(courier: FakeCourier) -> None:
+    """A stop may come before its turn: nothing is left that nobody awaits."""
+    asked: list[StartCommand] = []
+
+    async def waits() -> StartOutcome:
+        return await asyncio.Future()
+
+    def execute(command: StartCommand) -> Coroutine[Any, Any, StartOutcome]:
+        asked.append(command)
+        return waits()
+
+    handover = HandOver(courier)
+    caller = asyncio.create_task(handover.run(execute, cases.start(1)))
+    await asyncio.sleep(0)
+    for task in tuple(handover._running):
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert asked == []

@@ -35,7 +35,7 @@ class HandOver:
         if not lease:
             return await execute(command)
         leased = command._replace(sending=command.sending._replace(lease=lease))
-        task = asyncio.create_task(self._kept(execute(leased), carrier))
+        task = asyncio.create_task(self._kept(execute, leased, carrier))
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -47,10 +47,10 @@ class HandOver:
             task.exception()
 
     async def _kept(
-        self, executed: Coroutine[Any, Any, StartOutcome], carrier: str
+        self, execute: Callable[[C], Coroutine[Any, Any, StartOutcome]], leased: C, carrier: str
     ) -> StartOutcome:
         try:
-            outcome = await executed
+            outcome = await execute(leased)
         except BaseException:
             self._courier.release(carrier)
             raise

@@ -212,6 +212,9 @@ class Confused:
     async def fetch(self, statement: str, *values: object) -> None:
         raise asyncpg.InternalClientError("cannot switch to state 12")
 
+    def terminate(self) -> None:
+        """Nothing is open."""
+
 
 async def test_a_driver_that_is_confused_by_a_dying_server_is_a_store_that_is_away(
     stores: PostgresStores, monkeypatch: pytest.MonkeyPatch

@@ -29,7 +29,8 @@ CAPACITY = 2_000
 _RETRIES = 3
 _CHANCE = SystemRandom()
 _PAUSE_SECONDS = 0.02
-_ACQUIRE_SECONDS = 3.0
+# Shorter than any statement that waits for a lock: what finds no connection is told soon.
+_ACQUIRE_SECONDS = 1.0
 # A batch that took longer, only to fail, found nobody at the other end.
 _STALLED_SECONDS = 2.0
 _OVERLOAD_RETRY: Millis = 500
