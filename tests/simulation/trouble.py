@@ -126,15 +126,21 @@ class Gate:
             raise asyncio.CancelledError
 
 
+# What a port answers from memory, without asking its store.
+_AT_ONCE = frozenset({"revision"})
+
+
 class Gated:
-    """A port behind a gate: every method of `port` is a coroutine."""
+    """A port behind a gate: every method of `port` is a coroutine but those of `_AT_ONCE`."""
 
     def __init__(self, port: object, gate: Gate) -> None:
         self._port = port
         self._gate = gate
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method = getattr(self._port, name)
+        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._port, name)
+        if name in _AT_ONCE:
+            return method
 
         def call(*args: Any, **names: Any) -> Coroutine[Any, Any, Any]:
             return self._gate.call(method, *args, **names)
