@@ -52,7 +52,7 @@ def restore(
 def _plain(config: Config, done: Restored) -> dict[str, object]:
     change = done.load.schema
     return {
-        "store": config.store.path,
+        "store": config.store.shown,
         "world": config.world,
         "backup_id": done.manifest.backup_id,
         "backup_time": done.manifest.plain["time"],
@@ -67,7 +67,7 @@ def _told(config: Config, done: Restored) -> dict[str, str]:
     change = done.load.schema
     migrated = "" if change.before == change.after else f", migrated from {change.before}"
     return {
-        "store": config.store.path,
+        "store": config.store.shown,
         "of backup": f"{done.manifest.backup_id}, {done.manifest.plain['time']}",
         "schema": f"{change.after}{migrated}",
         "ended": f"{done.load.voided} verifications that were pending",

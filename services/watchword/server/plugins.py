@@ -106,6 +106,14 @@ def stores_adapter(kind: str) -> StoresAdapter:
     return cast("StoresAdapter", _load("watchword.stores", kind, "store.kind"))
 
 
+def place_of(config: Config) -> Any:  # noqa: ANN401 - the adapter's own
+    """Return where the configured store is, as its adapter takes it. Raises `ConfigError`."""
+    try:
+        return stores_adapter(config.store.kind).place(config.store.settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 async def open_stores(
     config: Config,
     *,
@@ -117,13 +125,8 @@ async def open_stores(
     meter: StoreMeter | None = None,
 ) -> Stores:
     """Open the configured store. Raises `ConfigError`, or the adapter's own refusal."""
-    adapter = stores_adapter(config.store.kind)
-    try:
-        place = adapter.place(config.store.settings)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    return await adapter.open(
-        place,
+    return await stores_adapter(config.store.kind).open(
+        place_of(config),
         world=config.world,
         clock=clock,
         bus=bus,

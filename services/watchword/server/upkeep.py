@@ -15,7 +15,7 @@ from watchword.core.ports import Clock, Entropy
 from watchword.core.system import SystemClock, SystemEntropy
 from watchword.core.upkeep import Load, Progress, SchemaChange, StoreUpkeep
 from watchword.server.manifest import FILE_NAME, Artefact, BackupRefused, Manifest
-from watchword.server.plugins import keys_adapter, upkeep_adapter
+from watchword.server.plugins import keys_adapter, place_of, upkeep_adapter
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
 
@@ -31,7 +31,7 @@ class Restored(NamedTuple):
 async def migrate(config: Config, *, dry_run: bool, clock: Clock | None = None) -> SchemaChange:
     """Bring the store's schema up to date, or only say what that would do."""
     return await _upkeep(config).migrate(
-        _place(config), world=config.world, clock=clock or SystemClock(), dry_run=dry_run
+        place_of(config), world=config.world, clock=clock or SystemClock(), dry_run=dry_run
     )
 
 
@@ -55,7 +55,9 @@ async def backup(
     with _new(to), _new(keys_to):
         data = _private(to / upkeep.data_name)
         keys = _private(keys_to / upkeep.keys_name)
-        dump = await upkeep.dump(_place(config), data, keys, world=config.world, progress=progress)
+        dump = await upkeep.dump(
+            place_of(config), data, keys, world=config.world, progress=progress
+        )
         manifest = Manifest(
             backup_id=new_id("BK", now, entropy or SystemEntropy()),
             time=now,
@@ -86,7 +88,7 @@ async def restore(
     Without `keys_source` the store begins with no keys. Raises `BackupRefused` or an
     adapter's own refusal; then there is no store.
     """
-    upkeep, place = _upkeep(config), _place(config)
+    upkeep, place = _upkeep(config), place_of(config)
     found = await upkeep.occupied(place)
     if found:
         raise BackupRefused(f"{found}: is there already; a restore overwrites nothing")
@@ -118,10 +120,6 @@ async def restore(
 
 def _upkeep(config: Config) -> StoreUpkeep[Any]:
     return upkeep_adapter(config.store.kind)
-
-
-def _place(config: Config) -> Path:
-    return Path(config.store.path)
 
 
 def _verified(directory: Path, artefact: Artefact, progress: Progress) -> Path:
