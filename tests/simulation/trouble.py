@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from tests.simulation.loop import Owner
+from tests.support.inline import AT_ONCE
 
 from watchword.core.errors import DomainError, Unavailable
 from watchword.core.ports import DAY, HOUR, MINUTE, SECOND, Clock, Millis
@@ -126,12 +127,8 @@ class Gate:
             raise asyncio.CancelledError
 
 
-# What a port answers from memory, without asking its store.
-_AT_ONCE = frozenset({"revision"})
-
-
 class Gated:
-    """A port behind a gate: every method of `port` is a coroutine but those of `_AT_ONCE`."""
+    """A port behind a gate: every method of `port` is a coroutine but those of `AT_ONCE`."""
 
     def __init__(self, port: object, gate: Gate) -> None:
         self._port = port
@@ -139,7 +136,7 @@ class Gated:
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._port, name)
-        if name in _AT_ONCE:
+        if name in AT_ONCE:
             return method
 
         def call(*args: Any, **names: Any) -> Coroutine[Any, Any, Any]:

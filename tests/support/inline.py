@@ -38,6 +38,10 @@ class Aside:
         self._loop.close()
 
 
+AT_ONCE = frozenset({"revision"})
+"""What a port answers from memory, without asking its store."""
+
+
 class _Port:
     """A port whose calls are made aside; what they publish is told here when they are back."""
 
@@ -47,7 +51,9 @@ class _Port:
         self._tell = tell
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method = getattr(self._port, name)
+        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._port, name)
+        if name in AT_ONCE:
+            return method
 
         async def call(*args: Any, **names: Any) -> Any:
             try:

@@ -173,7 +173,8 @@ async def test_what_came_to_be_between_look_up_and_lock_is_locked_yet(
         await other.verification.start(cases.start(1))
         undone = await db.fetchval(UNDONE)
     assert (await check).approved
-    async with asyncio.timeout(5):
+    # An idle session tells its counts after ten seconds at the latest.
+    async with asyncio.timeout(30):
         while await db.fetchval(UNDONE) == undone:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
 
