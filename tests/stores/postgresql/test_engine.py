@@ -259,3 +259,14 @@ async def test_it_works_without_prepared_statements(dsn: str) -> None:
     async with opened(dsn, prepared_statements=False) as stores:
         await stores.verification.start(cases.start(1))
         assert (await stores.verification.check(cases.check(1))).approved
+
+
+async def test_the_log_says_what_kept_it_from_serving(
+    stores: PostgresStores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a field that the log lets through: it leaves out the arguments of a text."""
+    monkeypatch.setattr(stores.engine, "_pool", Confused())
+    with pytest.raises(Unavailable):
+        await stores.verification.start(cases.start(1))
+    told = [record.__dict__.get("error") for record in caplog.records if not record.args]
+    assert "InternalClientError" in told

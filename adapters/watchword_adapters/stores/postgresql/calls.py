@@ -63,7 +63,7 @@ async def connected(
         await pool.expire_connections()
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None
     except FAULTS as error:
-        _log.warning("PostgreSQL: %s", type(error).__name__)
+        _log.warning("PostgreSQL cannot serve", extra={"error": type(error).__name__})
         raise Unavailable(text, retry_after=_RETRY_AFTER) from None
 
 

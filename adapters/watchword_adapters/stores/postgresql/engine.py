@@ -182,11 +182,11 @@ class Engine:
             self._not_ours()
             raise _unavailable() from None
         except _FAULTS as error:
-            _log.warning("PostgreSQL: %s", type(error).__name__)
+            _log.warning("PostgreSQL cannot serve", extra={"error": type(error).__name__})
             raise _unavailable() from None
         except asyncpg.PostgresError as error:
             # Its own text may quote what was to be stored.
-            _log.error("PostgreSQL refused a statement", extra={"sqlstate": error.sqlstate})
+            _log.error("PostgreSQL refused a statement", extra={"error": error.sqlstate})
             raise StoreFault(error.sqlstate) from None
 
 

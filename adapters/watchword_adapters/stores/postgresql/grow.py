@@ -1,7 +1,7 @@
 """Fills a sandbox store with verifications of the past, so that its size can be measured with.
 
 The rows are those that a Start, its message and its Check leave behind. They are spread
-over the last `SPAN_DAYS` before now and over all keys evenly; their MACs are made up,
+over the last `SPAN` before now and over all keys evenly; their MACs are made up,
 since nobody verifies them.
 """
 

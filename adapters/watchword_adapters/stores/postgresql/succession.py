@@ -69,7 +69,7 @@ class Succession:
             async with asyncio.timeout(_AT_MOST_SECONDS), connect(self._dsn) as db:
                 await take_over(db, self._seal())
         except FAULTS as error:
-            _log.warning("PostgreSQL: %s", _name(error))
+            _log.warning("PostgreSQL cannot serve", extra={"error": _name(error)})
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
